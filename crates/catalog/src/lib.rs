@@ -1,0 +1,49 @@
+//! Metadata of the store: which segments there are, how far the queue is consumed, which requests were
+//! answered, in one SQL database.
+//!
+//! Invariant: what belongs together (segments, watermark, idempotency keys) changes in one transaction.
+
+mod error;
+mod migrations;
+mod rows;
+mod sqlite;
+
+use async_trait::async_trait;
+use logmill_model::TenantId;
+
+pub use error::{Error, Result};
+pub use migrations::{MigrationState, MigrationStatus};
+pub use rows::{FlushCommit, IdempotencyRow, SegmentColumn, SegmentId, SegmentRow};
+pub use sqlite::SqliteCatalog;
+
+/// The store's view of its metadata. Every implementation passes the same contract suite.
+#[async_trait]
+pub trait Catalog: Send + Sync + std::fmt::Debug {
+    /// Entries of the queue `partition` before this sequence are in segments; 0 for an unknown partition.
+    async fn watermark(&self, partition: &str) -> Result<u64>;
+
+    /// All visible segments, of every tenant, ordered by id.
+    async fn segments(&self) -> Result<Vec<SegmentRow>>;
+
+    /// Makes segments visible and moves the watermark, all or nothing. `Conflict` when the watermark is not
+    /// the expected one: somebody else consumed the partition.
+    async fn commit_flush(&self, commit: FlushCommit) -> Result<()>;
+
+    /// Forgets segments (retention); returns how many there were.
+    async fn remove_segments(&self, ids: &[SegmentId]) -> Result<u64>;
+
+    /// Answers given to requests with an idempotency key, received at or after `since_ns`.
+    async fn idempotency_since(&self, since_ns: i64) -> Result<Vec<IdempotencyRow>>;
+
+    /// Forgets the answers received before `before_ns`; returns how many there were.
+    async fn expire_idempotency(&self, before_ns: i64) -> Result<u64>;
+
+    /// The bytes kept under `name`; `initial` is kept and returned if there are none yet.
+    async fn setting(&self, name: &str, initial: &[u8]) -> Result<Vec<u8>>;
+
+    /// Tenants that have segments.
+    async fn tenants(&self) -> Result<Vec<TenantId>>;
+
+    /// Whether the database answers.
+    async fn ping(&self) -> Result<()>;
+}

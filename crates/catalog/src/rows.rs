@@ -1,0 +1,77 @@
+//! What the catalog keeps.
+
+use logmill_model::TenantId;
+use logmill_schema::ColumnType;
+use serde::{Deserialize, Serialize};
+
+/// A segment's name: a ULID, so that names sort by creation. Its object is
+/// `tenants/<tenant>/segments/<yyyy-mm-dd>/<id>.parquet` under the store's prefix.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SegmentId(pub String);
+
+/// A column of a segment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentColumn {
+    /// Its name.
+    pub name: String,
+    /// What its values are.
+    #[serde(rename = "type")]
+    pub column_type: ColumnType,
+}
+
+/// A visible segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentRow {
+    /// Its name.
+    pub id: SegmentId,
+    /// Whose records.
+    pub tenant: TenantId,
+    /// Its object's path in the object store.
+    pub path: String,
+    /// Number of records.
+    pub rows: u64,
+    /// Length of the object.
+    pub bytes: u64,
+    /// Oldest record.
+    pub min_timestamp_ns: i64,
+    /// Newest record.
+    pub max_timestamp_ns: i64,
+    /// Its columns.
+    pub columns: Vec<SegmentColumn>,
+    /// xxh3-64 of the object's bytes.
+    pub checksum: u64,
+    /// Compaction level: 0 for a flush.
+    pub level: u32,
+    /// When it was made.
+    pub created_at_ns: i64,
+}
+
+/// The answer a request with an idempotency key got.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdempotencyRow {
+    /// Whose request.
+    pub tenant: TenantId,
+    /// The `Idempotency-Key`.
+    pub key: String,
+    /// xxh3-128 of the request's body, big-endian, to tell a retry from another request.
+    pub fingerprint: [u8; 16],
+    /// The answer, as the server encoded it.
+    pub answer: Vec<u8>,
+    /// When the request was received.
+    pub received_at_ns: i64,
+}
+
+/// One flush, all or nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlushCommit {
+    /// The queue's partition; `local` for the embedded log.
+    pub partition: String,
+    /// The watermark before.
+    pub expected_watermark: u64,
+    /// The watermark after.
+    pub new_watermark: u64,
+    /// The segments that now hold the entries between.
+    pub segments: Vec<SegmentRow>,
+    /// The answers that those entries carried.
+    pub idempotency: Vec<IdempotencyRow>,
+}

@@ -1,0 +1,96 @@
+//! What can go wrong with a question.
+
+use logmill_model::ErrorKind;
+
+/// The result of asking.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A question that could not be answered. The texts are for the person who asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The text of the query does not parse.
+    #[error("syntax error at line {line}, column {column}: {message}")]
+    Syntax {
+        /// 1-based line.
+        line: u64,
+        /// 1-based column, in characters.
+        column: u64,
+        /// What was expected or found.
+        message: String,
+    },
+    /// The query parses, but asks for something that does not exist or does not fit.
+    #[error("{message}")]
+    Invalid {
+        /// Stable, snake case, for programs: `invalid_cursor`, `unknown_function`, `invalid_filter`, ….
+        code: &'static str,
+        /// For people.
+        message: String,
+    },
+    /// Read-only SQL was asked to do more.
+    #[error("{0}")]
+    Forbidden(String),
+    /// The query ran past its time limit.
+    #[error(
+        "the query ran longer than its limit of {limit_ms} ms; narrow the time range or raise the limit"
+    )]
+    Timeout {
+        /// The limit that was reached.
+        limit_ms: u64,
+    },
+    /// The query needed more than its memory limit.
+    #[error("the query needs more memory than its limit of {limit_bytes} bytes: {message}")]
+    ResourceExhausted {
+        /// The limit that was reached.
+        limit_bytes: u64,
+        /// Which operator asked, for how much.
+        message: String,
+    },
+    /// The answer has more rows than the row limit.
+    #[error("the answer has more than {limit} rows, the limit; add LIMIT or aggregate")]
+    TooManyRows {
+        /// The limit that was reached.
+        limit: u64,
+    },
+    /// As many queries run as are allowed at once.
+    #[error("{running} queries are running, the limit; try again shortly")]
+    TooManyQueries {
+        /// The limit that was reached.
+        running: u64,
+    },
+    /// Storage did not answer, or the engine failed.
+    #[error("{message}")]
+    Engine {
+        /// What the caller should do.
+        kind: ErrorKind,
+        /// For the log; a server does not show it when the kind is internal.
+        message: String,
+    },
+}
+
+impl Error {
+    /// What the caller should do about it.
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Syntax { .. } | Self::Invalid { .. } | Self::Forbidden(_) => ErrorKind::Invalid,
+            Self::Timeout { .. } | Self::ResourceExhausted { .. } | Self::TooManyRows { .. } => {
+                ErrorKind::LimitExceeded
+            }
+            Self::TooManyQueries { .. } => ErrorKind::Overloaded,
+            Self::Engine { kind, .. } => *kind,
+        }
+    }
+
+    /// A stable name for programs, snake case.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Syntax { .. } => "syntax_error",
+            Self::Invalid { code, .. } => code,
+            Self::Forbidden(_) => "read_only",
+            Self::Timeout { .. } => "query_timeout",
+            Self::ResourceExhausted { .. } => "resource_exhausted",
+            Self::TooManyRows { .. } => "too_many_rows",
+            Self::TooManyQueries { .. } => "too_many_queries",
+            Self::Engine { kind, .. } => kind.as_str(),
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The query engine: structured queries and SQL on DataFusion over the store.

@@ -1,0 +1,81 @@
+//! What can go wrong in the store.
+
+use logmill_model::ErrorKind;
+
+/// The result of a store operation.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A failure of the store.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The durable queue failed.
+    #[error(transparent)]
+    Queue(#[from] logmill_queue::Error),
+    /// The catalog failed.
+    #[error(transparent)]
+    Catalog(#[from] logmill_catalog::Error),
+    /// A segment could not be written or read.
+    #[error(transparent)]
+    Segment(#[from] logmill_segment::Error),
+    /// The object store failed.
+    #[error("object store: {operation} {path}: {source}")]
+    Object {
+        /// What was tried.
+        operation: &'static str,
+        /// On which object.
+        path: String,
+        /// Why not.
+        source: object_store::Error,
+    },
+    /// The memtable's budget is used up until the next flush is done.
+    #[error("the memtable holds {used} of {limit} bytes; retry when the running flush is done")]
+    MemtableFull {
+        /// Bytes held.
+        used: u64,
+        /// The budget.
+        limit: u64,
+    },
+    /// One more tenant or idempotency key than the bound.
+    #[error("{what}: the limit of {limit} is reached")]
+    LimitReached {
+        /// What there are too many of.
+        what: &'static str,
+        /// The bound.
+        limit: u64,
+    },
+    /// A payload of the queue does not decode.
+    #[error("queue payload: {0}")]
+    Payload(String),
+    /// The store is shutting down.
+    #[error("the store is shutting down")]
+    Closed,
+    /// The operating system refused.
+    #[error("{operation} {path}: {source}")]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// On which file.
+        path: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A bug of ours.
+    #[error("internal: {0}")]
+    Internal(String),
+}
+
+impl Error {
+    /// What the caller should do about it.
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Queue(source) => source.kind(),
+            Self::Catalog(source) => source.kind(),
+            Self::Segment(source) => source.kind(),
+            Self::Object { .. } | Self::Io { .. } => ErrorKind::Unavailable,
+            Self::MemtableFull { .. } | Self::LimitReached { .. } => ErrorKind::Overloaded,
+            Self::Payload(_) => ErrorKind::Corrupt,
+            Self::Closed => ErrorKind::Closed,
+            Self::Internal(_) => ErrorKind::Internal,
+        }
+    }
+}

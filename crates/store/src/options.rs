@@ -1,0 +1,68 @@
+//! Settings of the store.
+
+use serde::{Deserialize, Serialize};
+
+/// Settings of the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StoreOptions {
+    /// Memory of all records not yet in segments; beyond it writers get 429.
+    pub memtable_max_bytes: u64,
+    /// The memtable is flushed once it holds this much.
+    pub flush_bytes: u64,
+    /// The memtable is flushed once its oldest record is this old.
+    pub flush_interval_ms: u64,
+    /// Columns of a tenant; further attributes go to the overflow column.
+    pub columns_max: u64,
+    /// Tenants.
+    pub tenants_max: u64,
+    /// How long an `Idempotency-Key` is remembered.
+    pub idempotency_ttl_ms: u64,
+    /// Keys remembered at most; beyond it requests with a new key get 429.
+    pub idempotency_max_keys: u64,
+    /// A file of the write-ahead log is closed at this length.
+    pub wal_file_max_bytes: u64,
+    /// Level of zstd of segments.
+    pub zstd_level: i32,
+    /// What is deleted when.
+    pub retention: RetentionOptions,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self {
+            memtable_max_bytes: 192 << 20,
+            flush_bytes: 64 << 20,
+            flush_interval_ms: 60_000,
+            columns_max: 1_000,
+            tenants_max: 1_000,
+            idempotency_ttl_ms: 24 * 3_600_000,
+            idempotency_max_keys: 1_000_000,
+            wal_file_max_bytes: 64 << 20,
+            zstd_level: 1,
+            retention: RetentionOptions::default(),
+        }
+    }
+}
+
+/// What is deleted when: whole segments, oldest first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RetentionOptions {
+    /// Segments whose newest record is older than this are deleted; 0 keeps them for ever.
+    pub max_age_ms: u64,
+    /// The oldest segments are deleted while all segments together are longer than this; 0 means no bound.
+    pub max_bytes: u64,
+    /// How often to look.
+    pub check_interval_ms: u64,
+}
+
+impl Default for RetentionOptions {
+    fn default() -> Self {
+        Self {
+            max_age_ms: 0,
+            max_bytes: 0,
+            check_interval_ms: 60_000,
+        }
+    }
+}
