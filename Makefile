@@ -1,0 +1,52 @@
+# Every target says what it does: `make help`.
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+URL ?= http://127.0.0.1:7280
+# `release`, or `dev` for a quicker build and a slower program.
+PROFILE ?= release
+
+.PHONY: help
+help: ## Show the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
+
+.PHONY: build
+build: ## Build the binary
+	@cargo build --profile $(PROFILE) -p logmill
+
+.PHONY: run
+run: ## Build, start a server, load sample data, ask a first question
+	@PROFILE=$(PROFILE) scripts/run.sh
+
+.PHONY: run-worker
+run-worker: ## Run a worker of the pipeline
+	@echo "make run-worker: workers belong to the Redis pipeline, which this version does not have yet;" \
+	      "'make run' serves, stores and answers in one process" >&2; exit 2
+
+.PHONY: seed-db
+seed-db: build ## Send sample data to the server at URL
+	@"$$(scripts/binary.sh $(PROFILE))" seed --url $(URL) $(ARGS)
+
+.PHONY: test
+test: ## Run all tests, installing what they need
+	@scripts/test.sh
+
+.PHONY: lint
+lint: ## Check formatting, lints and documentation
+	@cargo fmt --all --check
+	@cargo clippy --workspace --all-targets -- -D warnings
+	@RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
+
+.PHONY: load-test
+load-test: build ## Drive the server at URL with load and measure it
+	@"$$(scripts/binary.sh $(PROFILE))" load-test --url $(URL) $(ARGS)
+
+.PHONY: bench
+bench: build ## Measure ingest, storage and queries on FILE (NDJSON)
+	@PROFILE=$(PROFILE) scripts/bench.sh $(FILE)
+
+.PHONY: docker-up docker-down
+docker-up docker-down:
+	@echo "make $@: the Docker stack belongs to the Redis pipeline, which this version does not have yet;" \
+	      "one binary needs no stack: 'make run'" >&2; exit 2

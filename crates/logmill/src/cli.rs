@@ -1,0 +1,69 @@
+//! The command line.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use logmill_client::{
+    IngestArguments, LoadTestArguments, QueryArguments, SeedArguments, SqlArguments,
+};
+
+use crate::doctor::DoctorArguments;
+use crate::migrate::MigrateArguments;
+use crate::serve::ServeArguments;
+
+/// Takes logs in, keeps them, and answers questions about them.
+#[derive(Debug, Parser)]
+#[command(name = "logmill", version, max_term_width = 100, propagate_version = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a server.
+    Serve(Box<ServeArguments>),
+    /// Send log files, or standard input, to a server.
+    Ingest(IngestArguments),
+    /// Find records.
+    Query(QueryArguments),
+    /// Ask in SQL.
+    Sql(SqlArguments),
+    /// Make sample data and send it to a server.
+    Seed(SeedArguments),
+    /// Drive a server with load and measure it.
+    LoadTest(LoadTestArguments),
+    /// Show or apply the catalog's schema migrations.
+    Migrate(MigrateArguments),
+    /// Check a data directory, and repair its write-ahead log.
+    Doctor(DoctorArguments),
+}
+
+impl Arguments {
+    /// Carries the command out.
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        runtime.block_on(async {
+            match self.command {
+                Command::Serve(arguments) => arguments.run().await,
+                Command::Ingest(arguments) => arguments.run().await,
+                Command::Query(arguments) => arguments.run().await,
+                Command::Sql(arguments) => arguments.run().await,
+                Command::Seed(arguments) => arguments.run().await,
+                Command::LoadTest(arguments) => arguments.run().await,
+                Command::Migrate(arguments) => arguments.run().await,
+                Command::Doctor(arguments) => arguments.run().await,
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Arguments::command().debug_assert();
+    }
+}

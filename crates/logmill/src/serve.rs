@@ -1,0 +1,145 @@
+//! `logmill serve`: builds the components and runs them until told to stop.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::Args;
+use logmill_catalog::{Catalog, SqliteCatalog};
+use logmill_model::{Clock, SystemClock};
+use logmill_query::Engine;
+use logmill_server::AppState;
+use logmill_store::Store;
+use object_store::local::LocalFileSystem;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::data_dir::DataDir;
+use crate::logging;
+use crate::settings::{Flags, LogFormat, Settings};
+
+/// Name under which the catalog keeps the key that seals cursors.
+const CURSOR_KEY: &str = "cursor_key";
+
+/// Run a server. Every setting can also be given in the environment (`LOGMILL_STORE__FLUSH_BYTES=…`) or in
+/// `logmill.toml`; docs/operations.md lists them.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArguments {
+    /// Where the data are [default: logmill-data].
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
+    /// Address and port to listen on; port 0 takes a free one [default: 127.0.0.1:7280].
+    #[arg(long)]
+    listen: Option<SocketAddr>,
+    /// Listen beyond loopback although nobody is asked for credentials.
+    #[arg(long)]
+    insecure_no_auth: bool,
+    /// Settings file [default: logmill.toml where it exists].
+    #[arg(long, env = "LOGMILL_CONFIG")]
+    config: Option<PathBuf>,
+    /// How Logmill's own log looks.
+    #[arg(long, value_enum)]
+    log_format: Option<LogFormat>,
+}
+
+impl ServeArguments {
+    /// Serves until a signal; 0 after a clean stop.
+    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
+        let flags = Flags {
+            data_dir: self.data_dir,
+            listen: self.listen,
+            insecure_no_auth: self.insecure_no_auth.then_some(true),
+        };
+        let settings = Settings::load(self.config.as_deref(), &flags, self.log_format)?;
+        logging::install(&settings.log)?;
+        warn_of_ignored_environment();
+        serve(settings).await?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// These are customary names of parts that the embedded server does not use; silence would mislead.
+fn warn_of_ignored_environment() {
+    for name in ["DATABASE_URL", "REDIS_URL"] {
+        if std::env::var_os(name).is_some() {
+            tracing::warn!("{name} is set, but this version keeps its queue and catalog in the data directory");
+        }
+    }
+}
+
+async fn serve(settings: Settings) -> anyhow::Result<()> {
+    let listener = TcpListener::bind(settings.listen)
+        .await
+        .with_context(|| format!("listening on {}", settings.listen))?;
+    let address = listener.local_addr()?;
+    let stop = stop_on_signal()?;
+    let metrics = logmill_server::install_metrics()?;
+    let data_dir = DataDir::create(&settings.data_dir)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+
+    let catalog: Arc<dyn Catalog> = Arc::new(SqliteCatalog::open(&data_dir.catalog()).await?);
+    let cursor_key = cursor_key(catalog.as_ref()).await?;
+    let store = open_store(&settings, &data_dir, catalog, &clock).await?;
+    let engine = Engine::new(store.clone(), settings.query.clone(), cursor_key, clock.clone())?;
+
+    tracing::info!(%address, data_dir = %settings.data_dir.display(), version = env!("CARGO_PKG_VERSION"), "listening");
+    let state = AppState::new(store.clone(), Arc::new(engine), clock, metrics);
+    let served = logmill_server::serve(listener, state, settings.server, stop).await;
+    tracing::info!("stopping: flushing what is in memory");
+    store.shutdown().await.context("shutting the store down")?;
+    served?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn open_store(
+    settings: &Settings,
+    data_dir: &DataDir,
+    catalog: Arc<dyn Catalog>,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<Arc<Store>> {
+    let root = data_dir.objects();
+    std::fs::create_dir_all(&root).with_context(|| format!("making {}", root.display()))?;
+    let objects = LocalFileSystem::new_with_prefix(&root)
+        .with_context(|| format!("opening the object store {}", root.display()))?;
+    let wal = data_dir.wal();
+    Store::open(settings.store.clone(), &wal, catalog, Arc::new(objects), clock.clone())
+        .await
+        .with_context(|| format!("opening the store in {}", settings.data_dir.display()))
+}
+
+/// The key that seals cursors: random at the first start, the same ever after.
+async fn cursor_key(catalog: &dyn Catalog) -> anyhow::Result<[u8; 32]> {
+    let fresh: [u8; 32] = rand::random();
+    let kept = catalog.setting(CURSOR_KEY, &fresh).await?;
+    let length = kept.len();
+    kept.try_into()
+        .map_err(|_| anyhow::anyhow!("the catalog's {CURSOR_KEY} has {length} bytes instead of 32"))
+}
+
+/// A token that SIGTERM or SIGINT cancels; a second signal ends the process at once (what was acknowledged
+/// is in the write-ahead log).
+fn stop_on_signal() -> anyhow::Result<CancellationToken> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let token = CancellationToken::new();
+    let cancelled = token.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if cancelled.is_cancelled() {
+                tracing::warn!("second signal: leaving at once");
+                std::process::exit(130);
+            }
+            tracing::info!("signal received: no new connections, finishing requests");
+            cancelled.cancel();
+        }
+    });
+    Ok(token)
+}

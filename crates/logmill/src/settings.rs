@@ -1,0 +1,183 @@
+//! Settings: flag > `LOGMILL_*` environment (and `.env`) > `logmill.toml` > default.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use logmill_query_api::QueryLimits;
+use logmill_server::ServerOptions;
+use logmill_store::StoreOptions;
+use serde::{Deserialize, Serialize};
+
+/// The file that is read when it exists and no other is named.
+pub(crate) const DEFAULT_FILE: &str = "logmill.toml";
+
+/// `LOGMILL_*` variables that are not settings of the server: the client's, and those of tests.
+const NOT_SETTINGS: [&str; 7] =
+    ["config", "url", "tenant", "loghub", "bench_file", "crash_rounds", "test_binary"];
+
+/// Everything that a server can be told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Settings {
+    /// Where the data are.
+    pub(crate) data_dir: PathBuf,
+    /// Where to listen.
+    pub(crate) listen: SocketAddr,
+    /// Listen beyond loopback although nobody is asked for credentials.
+    pub(crate) insecure_no_auth: bool,
+    /// Logmill's own log.
+    pub(crate) log: LogSettings,
+    /// The HTTP surface.
+    pub(crate) server: ServerOptions,
+    /// The storage engine.
+    pub(crate) store: StoreOptions,
+    /// Bounds of queries.
+    pub(crate) query: QueryLimits,
+}
+
+/// Logmill's own log, on standard error.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct LogSettings {
+    /// JSON or text.
+    pub(crate) format: LogFormat,
+    /// `info`, or directives such as `warn,logmill_store=debug`.
+    pub(crate) filter: String,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("logmill-data"),
+            listen: SocketAddr::from(([127, 0, 0, 1], 7280)),
+            insecure_no_auth: false,
+            log: LogSettings::default(),
+            server: ServerOptions::default(),
+            store: StoreOptions::default(),
+            query: QueryLimits::default(),
+        }
+    }
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { format: LogFormat::Auto, filter: "info".to_owned() }
+    }
+}
+
+/// What was given as flags.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Flags {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) data_dir: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) listen: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) insecure_no_auth: Option<bool>,
+}
+
+impl Settings {
+    /// Reads all layers. `file` must exist; without it, [`DEFAULT_FILE`] is read where it exists. `log_format`
+    /// is the flag's.
+    pub(crate) fn load(
+        file: Option<&Path>,
+        flags: &Flags,
+        log_format: Option<LogFormat>,
+    ) -> anyhow::Result<Self> {
+        let mut figment = Figment::from(Serialized::defaults(Self::default()));
+        match file {
+            Some(path) if !path.is_file() => bail!("there is no file {}", path.display()),
+            Some(path) => figment = figment.merge(Toml::file_exact(path)),
+            None => figment = figment.merge(Toml::file_exact(DEFAULT_FILE)),
+        }
+        let mut settings: Self = figment
+            .merge(Env::prefixed("LOGMILL_").ignore(&NOT_SETTINGS).split("__"))
+            .merge(Serialized::defaults(flags))
+            .extract()
+            .context("reading the settings")?;
+        if let Some(format) = log_format {
+            settings.log.format = format;
+        }
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// Refuses settings that contradict each other.
+    fn check(&self) -> anyhow::Result<()> {
+        if !self.listen.ip().is_loopback() && !self.insecure_no_auth {
+            bail!(
+                "{} is reachable from other machines and nobody would be asked for credentials: \
+                 listen on a loopback address, or accept that with --insecure-no-auth",
+                self.listen
+            );
+        }
+        if self.store.flush_bytes > self.store.memtable_max_bytes {
+            bail!(
+                "store.flush_bytes ({}) is larger than store.memtable_max_bytes ({}): the memtable \
+                 would fill before it is flushed",
+                self.store.flush_bytes,
+                self.store.memtable_max_bytes
+            );
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXAMPLE: &str = include_str!("../../../logmill.example.toml");
+    const ENVIRONMENT: &str = include_str!("../../../.env.example");
+
+    #[test]
+    fn the_example_file_shows_every_default() {
+        let shown: Settings = toml::from_str(EXAMPLE).unwrap();
+        assert_eq!(shown, Settings::default());
+        let all = toml::Value::try_from(Settings::default()).unwrap();
+        let written: toml::Value = toml::from_str(EXAMPLE).unwrap();
+        assert_eq!(written, all, "logmill.example.toml names every setting");
+    }
+
+    #[test]
+    fn the_example_environment_names_settings_that_exist() {
+        let all = toml::Value::try_from(Settings::default()).unwrap();
+        let mut settings = 0;
+        for line in ENVIRONMENT.lines() {
+            let line = line.trim_start_matches("# ");
+            let Some((name, _)) = line.split_once('=') else { continue };
+            let Some(name) = name.strip_prefix("LOGMILL_") else { continue };
+            let name = name.to_lowercase();
+            if NOT_SETTINGS.contains(&name.as_str()) {
+                continue;
+            }
+            let found = name.split("__").try_fold(&all, |value, part| value.get(part));
+            assert!(found.is_some(), "LOGMILL_{} of .env.example is no setting", name.to_uppercase());
+            settings += 1;
+        }
+        assert!(settings >= 5);
+    }
+
+    #[test]
+    fn listening_beyond_loopback_takes_an_explicit_yes() {
+        let open = Settings { listen: ([0, 0, 0, 0], 7280).into(), ..Settings::default() };
+        let error = open.check().unwrap_err().to_string();
+        assert!(error.contains("--insecure-no-auth"), "{error}");
+        Settings { insecure_no_auth: true, ..open }.check().unwrap();
+    }
+}

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Runs all tests. What they need beside Rust (a Python with DuckDB) is installed here, in a folder of the
+# user's cache, so that nothing has to be prepared by hand.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+venv=${LOGMILL_CACHE:-$HOME/.cache/logmill}/venv
+duckdb=duckdb==2.0.1
+
+if ! "$venv/bin/python" -c 'import duckdb' 2>/dev/null; then
+  mkdir -p "$(dirname "$venv")"
+  if ! python3 -m venv --clear "$venv"; then
+    as_root=$([ "$(id -u)" = 0 ] || echo sudo)
+    $as_root apt-get update
+    $as_root apt-get install -y python3 python3-venv
+    python3 -m venv --clear "$venv"
+  fi
+  "$venv/bin/pip" install --quiet --disable-pip-version-check "$duckdb"
+fi
+export LOGMILL_TEST_PYTHON=$venv/bin/python
+cargo test --workspace --locked "$@"
