@@ -1,3 +1,153 @@
 //! Tokens: what a "word" is, for text search and for the token index alike.
 //!
-//! A token is a maximal run of letters, digits and `_` (Unicode `is_alphanumeric`), compared in lower case.
+//! A token is a maximal run of letters, digits and `_` (Unicode `char::is_alphanumeric`), compared in lower case.
+
+use std::borrow::Cow;
+
+/// Whether a character belongs to a token.
+pub fn is_token_char(character: char) -> bool {
+    character == '_' || character.is_alphanumeric()
+}
+
+/// `text` in lower case, borrowed when it is already.
+pub fn fold(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() {
+        if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            Cow::Owned(text.to_ascii_lowercase())
+        } else {
+            Cow::Borrowed(text)
+        }
+    } else {
+        Cow::Owned(text.to_lowercase())
+    }
+}
+
+/// The tokens of a text, in order, as they are written.
+pub fn tokens(text: &str) -> Tokens<'_> {
+    Tokens { text, position: 0 }
+}
+
+/// Iterator over the tokens of a text.
+#[derive(Clone, Debug)]
+pub struct Tokens<'a> {
+    text: &'a str,
+    position: usize,
+}
+
+impl<'a> Iterator for Tokens<'a> {
+    /// Byte offset and token.
+    type Item = (usize, &'a str);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let start = self.position + find(self.text.get(self.position..)?, true)?;
+        let rest = &self.text[start..];
+        let length = find(rest, false).unwrap_or(rest.len());
+        self.position = start + length;
+        Some((start, &rest[..length]))
+    }
+}
+
+/// Offset of the first character that does (or does not) belong to a token.
+fn find(text: &str, wanted: bool) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let is_token_byte = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let ascii = bytes
+        .iter()
+        .position(|byte| !byte.is_ascii() || is_token_byte(*byte) == wanted)?;
+    if bytes[ascii].is_ascii() {
+        return Some(ascii);
+    }
+    text[ascii..]
+        .char_indices()
+        .find(|(_, character)| is_token_char(*character) == wanted)
+        .map(|(offset, _)| ascii + offset)
+}
+
+/// The tokens of a search term, folded: what [`contains_phrase`] takes.
+pub fn folded_tokens(text: &str) -> Vec<String> {
+    tokens(text)
+        .map(|(_, token)| fold(token).into_owned())
+        .collect()
+}
+
+/// Whether two tokens are the same but for case; `folded` is in lower case.
+fn equals_folded(token: &str, folded: &str) -> bool {
+    if token.is_ascii() {
+        token.len() == folded.len() && token.eq_ignore_ascii_case(folded)
+    } else {
+        token.to_lowercase() == folded
+    }
+}
+
+/// Whether `text` has the token `folded` (in lower case).
+pub fn contains_token(text: &str, folded: &str) -> bool {
+    tokens(text).any(|(_, token)| equals_folded(token, folded))
+}
+
+/// Whether `text` has these tokens (in lower case) one right after the other. No tokens are in every text.
+pub fn contains_phrase(text: &str, folded: &[String]) -> bool {
+    let Some((first, rest)) = folded.split_first() else {
+        return true;
+    };
+    let mut at = tokens(text);
+    while let Some((_, token)) = at.next() {
+        if equals_folded(token, first) {
+            let mut following = at.clone();
+            let next_is = |wanted: &String| {
+                following
+                    .next()
+                    .is_some_and(|(_, token)| equals_folded(token, wanted))
+            };
+            if rest.iter().all(next_is) {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn naive(text: &str) -> Vec<String> {
+        text.split(|character| !is_token_char(character))
+            .filter(|token| !token.is_empty())
+            .map(str::to_lowercase)
+            .collect()
+    }
+
+    #[test]
+    fn words_and_phrases_match_in_any_case() {
+        let text = "GET /api/v1/Users: connection_refused by 10.0.0.1 – Straße ÉTÉ";
+        for word in ["get", "users", "connection_refused", "straße", "été", "0"] {
+            assert!(contains_token(text, word), "{word}");
+        }
+        for word in ["user", "connection", "ge", ""] {
+            assert!(!contains_token(text, word), "{word}");
+        }
+        assert!(contains_phrase(text, &folded_tokens("API v1/users")));
+        assert!(contains_phrase(text, &folded_tokens("10.0.0.1")));
+        assert!(!contains_phrase(text, &folded_tokens("api users")));
+        assert!(contains_phrase(text, &[]));
+    }
+
+    proptest! {
+        #[test]
+        fn tokens_are_those_of_the_definition(text in "[a-bA-B_ ./ßÉ字\u{130}-]{0,40}") {
+            let found: Vec<_> = tokens(&text).map(|(_, token)| token.to_lowercase()).collect();
+            prop_assert_eq!(&found, &naive(&text));
+            for (offset, token) in tokens(&text) {
+                prop_assert_eq!(&text[offset..offset + token.len()], token);
+            }
+        }
+
+        #[test]
+        fn phrases_are_found_where_they_are(text in "[abB ]{0,20}", phrase in "[abA ]{0,5}") {
+            let (words, wanted) = (naive(&text), naive(&phrase));
+            let expected = wanted.is_empty() || words.windows(wanted.len()).any(|some| some == wanted);
+            prop_assert_eq!(contains_phrase(&text, &folded_tokens(&phrase)), expected);
+        }
+    }
+}
