@@ -97,3 +97,47 @@ impl ColumnType {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_type() -> impl Strategy<Value = ColumnType> {
+        use ColumnType::{Boolean, Float, Integer, String, WideInteger};
+        proptest::sample::select(vec![Boolean, Integer, WideInteger, Float, String])
+    }
+
+    proptest! {
+        #[test]
+        fn join_is_a_semilattice(a in any_type(), b in any_type(), c in any_type()) {
+            prop_assert_eq!(a.join(b), b.join(a));
+            prop_assert_eq!(a.join(b).join(c), a.join(b.join(c)));
+            prop_assert_eq!(a.join(a), a);
+            prop_assert_eq!(a.join(b).join(b), a.join(b));
+        }
+
+        #[test]
+        fn a_field_tells_its_type(kind in any_type(), name in "[a-z._]{1,9}") {
+            prop_assert_eq!(ColumnType::of(&kind.field(&name)), Some(kind));
+        }
+    }
+
+    #[test]
+    fn only_integers_that_are_exact_as_floats_meet_them_as_floats() {
+        assert_eq!(ColumnType::of_integer(1 << 53), ColumnType::Integer);
+        assert_eq!(
+            ColumnType::of_integer(-(1 << 53) - 1),
+            ColumnType::WideInteger
+        );
+        assert_eq!(
+            ColumnType::WideInteger.join(ColumnType::Float),
+            ColumnType::String
+        );
+        assert_eq!(
+            ColumnType::Integer.join(ColumnType::Float),
+            ColumnType::Float
+        );
+    }
+}

@@ -6,8 +6,10 @@
 
 mod adapt;
 mod column_type;
+mod hash;
 mod table;
 
 pub use adapt::{AdaptError, adapt, concat};
 pub use column_type::{ColumnType, WIDE_METADATA_KEY};
+pub use hash::record_hashes;
 pub use table::TableSchema;
