@@ -1,8 +1,14 @@
 //! A body to one record batch.
 
+use std::cell::RefCell;
+
 use arrow_array::RecordBatch;
 
-use crate::{RecordError, Result, TextFormat};
+use crate::batch::BatchBuilder;
+use crate::json::JsonRecords;
+use crate::lines::TextLines;
+use crate::shape::Shapes;
+use crate::{Error, RecordError, RecordErrorCode, Result, TextFormat};
 
 /// What a body is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,8 +77,156 @@ pub struct Decoded {
     pub continuation_lines: u64,
 }
 
-/// Decodes a whole (decompressed) body. `body` is scratch afterwards: the JSON parser works in place.
+/// Decodes bodies, keeping its buffers from one to the next.
+#[derive(Debug)]
+pub struct Decoder {
+    pub(crate) shapes: Shapes,
+    pub(crate) batch: BatchBuilder,
+    json: JsonRecords,
+    text: TextLines,
+}
+
+impl Default for Decoder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Decoder {
+    /// A decoder with empty buffers.
+    pub fn new() -> Self {
+        Self {
+            shapes: Shapes::new(),
+            batch: BatchBuilder::default(),
+            json: JsonRecords::default(),
+            text: TextLines::default(),
+        }
+    }
+
+    /// Decodes a whole (decompressed) body. `body` is scratch afterwards: the JSON parser works in place.
+    pub fn decode(&mut self, body: &mut Vec<u8>, options: &DecodeOptions<'_>) -> Result<Decoded> {
+        if self.shapes.is_full() {
+            self.shapes = Shapes::new();
+        }
+        self.batch.clear();
+        let mut outcome = Outcome::new(options.limits.errors_max);
+        match options.format {
+            BodyFormat::Json => {
+                self.json.document(
+                    body,
+                    options,
+                    &mut self.shapes,
+                    &mut self.batch,
+                    &mut outcome,
+                )?;
+            }
+            BodyFormat::Ndjson => {
+                self.json.lines(
+                    body,
+                    options,
+                    &mut self.shapes,
+                    &mut self.batch,
+                    &mut outcome,
+                );
+            }
+            BodyFormat::Text(format) => {
+                let (shapes, batch) = (&mut self.shapes, &mut self.batch);
+                self.text
+                    .decode(body, format, options, shapes, batch, &mut outcome);
+            }
+        }
+        let accepted = self.batch.rows() as u64;
+        if accepted + outcome.rejected == 0 {
+            return Err(Error::Empty);
+        }
+        let batch = self.batch.finish(&self.shapes);
+        Ok(Decoded {
+            batch,
+            accepted,
+            rejected: outcome.rejected,
+            errors: outcome.errors,
+            continuation_lines: outcome.continuation_lines,
+        })
+    }
+}
+
+/// Decodes a body with buffers that the thread keeps; see [`Decoder::decode`].
 pub fn decode(body: &mut Vec<u8>, options: &DecodeOptions<'_>) -> Result<Decoded> {
-    let _ = (body, options);
-    unimplemented!("helper")
+    thread_local! {
+        static DECODER: RefCell<Decoder> = RefCell::new(Decoder::new());
+    }
+    DECODER.with(|decoder| decoder.borrow_mut().decode(body, options))
+}
+
+/// What is counted beside the good records.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    errors_max: usize,
+    rejected: u64,
+    errors: Vec<RecordError>,
+    continuation_lines: u64,
+}
+
+/// Why a record is refused.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) code: RecordErrorCode,
+    pub(crate) message: String,
+}
+
+impl Refusal {
+    pub(crate) fn new(code: RecordErrorCode, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+        }
+    }
+
+    pub(crate) fn too_large(length: usize, limit: usize) -> Self {
+        let message = format!("the record has {length} bytes; the limit is {limit}");
+        Self::new(RecordErrorCode::RecordTooLarge, message)
+    }
+
+    pub(crate) fn timestamp(found: &str) -> Self {
+        let message = format!(
+            "{found} is not a time between 1970 and 2261: use RFC 3339 or an epoch in s, ms, us or ns"
+        );
+        Self::new(RecordErrorCode::InvalidTimestamp, message)
+    }
+}
+
+impl Outcome {
+    fn new(errors_max: usize) -> Self {
+        Self {
+            errors_max,
+            rejected: 0,
+            errors: Vec::new(),
+            continuation_lines: 0,
+        }
+    }
+
+    pub(crate) fn refuse(&mut self, index: u64, refusal: Refusal) {
+        self.rejected += 1;
+        if self.errors.len() < self.errors_max {
+            let Refusal { code, message } = refusal;
+            self.errors.push(RecordError {
+                index,
+                code,
+                message,
+            });
+        }
+    }
+
+    pub(crate) fn joined(&mut self, continuation_lines: u64) {
+        self.continuation_lines += continuation_lines;
+    }
+}
+
+/// At most a hundred characters of what was found, for an error's message.
+pub(crate) fn excerpt(text: &str) -> String {
+    const CHARACTERS: usize = 100;
+    match text.char_indices().nth(CHARACTERS) {
+        Some((end, _)) => format!("{:?}…", &text[..end]),
+        None => format!("{text:?}"),
+    }
 }
