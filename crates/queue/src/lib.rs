@@ -3,9 +3,18 @@
 //! Payloads are opaque bytes. Today there is one implementation, [`LocalLog`], a write-ahead log with group
 //! commit; `docs/wal-format.md` has its byte layout.
 
+mod doctor;
 mod error;
+mod files;
+mod format;
 mod local;
+mod opening;
+mod recovery;
+#[cfg(test)]
+mod simulation;
+mod writer;
 
+pub use doctor::{DamageReport, FileReport, RepairReport, Report, inspect, repair};
 pub use error::{Error, Result};
 pub use local::{LocalLog, LocalLogOptions};
 
