@@ -1,0 +1,205 @@
+//! The catalog's contract, over every implementation, and what is special to each.
+
+use std::path::Path;
+
+use logmill_catalog::{
+    Catalog, Error, FlushCommit, IdempotencyRow, MigrationState, SegmentColumn, SegmentId,
+    SegmentRow, SqliteCatalog,
+};
+use logmill_model::TenantId;
+use logmill_schema::ColumnType;
+
+fn tenant(name: &str) -> TenantId {
+    name.parse().unwrap()
+}
+
+fn segment(id: &str, owner: &str) -> SegmentRow {
+    SegmentRow {
+        id: SegmentId(id.to_owned()),
+        tenant: tenant(owner),
+        path: format!("tenants/{owner}/segments/2026-11-20/{id}.parquet"),
+        rows: 7,
+        bytes: 900,
+        min_timestamp_ns: -5,
+        max_timestamp_ns: i64::MAX,
+        columns: vec![
+            SegmentColumn {
+                name: "timestamp".to_owned(),
+                column_type: ColumnType::Timestamp,
+            },
+            SegmentColumn {
+                name: "a \"b\"".to_owned(),
+                column_type: ColumnType::WideInteger,
+            },
+        ],
+        checksum: u64::MAX - 1,
+        level: 0,
+        created_at_ns: 3,
+    }
+}
+
+fn key(key: &str, received_at_ns: i64) -> IdempotencyRow {
+    IdempotencyRow {
+        tenant: tenant("acme"),
+        key: key.to_owned(),
+        fingerprint: [7; 16],
+        answer: b"{}".to_vec(),
+        received_at_ns,
+    }
+}
+
+fn commit(from: u64, to: u64, segments: Vec<SegmentRow>, keys: Vec<IdempotencyRow>) -> FlushCommit {
+    FlushCommit {
+        partition: "local".to_owned(),
+        expected_watermark: from,
+        new_watermark: to,
+        segments,
+        idempotency: keys,
+    }
+}
+
+/// What every catalog holds; `catalog` is empty.
+async fn contract(catalog: &dyn Catalog) {
+    catalog.ping().await.unwrap();
+    assert_eq!(catalog.watermark("local").await.unwrap(), 0);
+    assert!(catalog.segments().await.unwrap().is_empty());
+
+    let (first, second) = (segment("01A", "acme"), segment("01B", "beta"));
+    let both = vec![second.clone(), first.clone()];
+    catalog
+        .commit_flush(commit(0, 10, both, vec![key("k1", 100), key("k2", 200)]))
+        .await
+        .unwrap();
+    assert_eq!(catalog.watermark("local").await.unwrap(), 10);
+    assert_eq!(catalog.watermark("other").await.unwrap(), 0);
+    assert_eq!(
+        catalog.segments().await.unwrap(),
+        [first.clone(), second.clone()]
+    );
+    assert_eq!(
+        catalog.tenants().await.unwrap(),
+        [tenant("acme"), tenant("beta")]
+    );
+
+    // All or nothing: a watermark that moved, a segment that is there already.
+    let stale = commit(0, 20, vec![segment("01C", "acme")], vec![key("k3", 300)]);
+    let error = catalog.commit_flush(stale).await.unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::WatermarkMoved {
+                expected: 0,
+                found: 10,
+                ..
+            }
+        ),
+        "{error:?}"
+    );
+    let twice = commit(
+        10,
+        20,
+        vec![segment("01C", "acme"), first.clone()],
+        vec![key("k3", 300)],
+    );
+    assert!(catalog.commit_flush(twice).await.is_err());
+    assert_eq!(catalog.watermark("local").await.unwrap(), 10);
+    assert_eq!(catalog.segments().await.unwrap().len(), 2);
+    assert_eq!(catalog.idempotency_since(0).await.unwrap().len(), 2);
+
+    assert_eq!(
+        catalog.idempotency_since(150).await.unwrap(),
+        [key("k2", 200)]
+    );
+    assert_eq!(catalog.expire_idempotency(150).await.unwrap(), 1);
+    assert_eq!(
+        catalog.idempotency_since(0).await.unwrap(),
+        [key("k2", 200)]
+    );
+
+    let gone = [first.id.clone(), SegmentId("nowhere".to_owned())];
+    assert_eq!(catalog.remove_segments(&gone).await.unwrap(), 1);
+    assert_eq!(catalog.segments().await.unwrap(), [second]);
+
+    assert_eq!(catalog.setting("key", b"first").await.unwrap(), b"first");
+    assert_eq!(catalog.setting("key", b"second").await.unwrap(), b"first");
+}
+
+async fn open(path: &Path) -> SqliteCatalog {
+    SqliteCatalog::open(path).await.unwrap()
+}
+
+#[tokio::test]
+async fn sqlite_holds_the_contract_and_keeps_it_across_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("catalog.db");
+    contract(&open(&path).await).await;
+    let again = open(&path).await;
+    assert_eq!(again.watermark("local").await.unwrap(), 10);
+    assert_eq!(again.segments().await.unwrap(), [segment("01B", "beta")]);
+    assert_eq!(again.setting("key", b"third").await.unwrap(), b"first");
+}
+
+#[tokio::test]
+async fn of_two_flushes_from_one_watermark_one_commits() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("catalog.db");
+    let (one, other) = (open(&path).await, open(&path).await);
+    let (first, second) = tokio::join!(
+        one.commit_flush(commit(0, 5, vec![segment("01A", "acme")], vec![])),
+        other.commit_flush(commit(0, 6, vec![segment("01B", "acme")], vec![])),
+    );
+    assert!(first.is_ok() != second.is_ok(), "{first:?} {second:?}");
+    assert_eq!(one.segments().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn migrations_are_told_without_making_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("catalog.db");
+    let states = |status: Vec<logmill_catalog::MigrationStatus>| {
+        status
+            .into_iter()
+            .map(|migration| migration.state)
+            .collect::<Vec<_>>()
+    };
+    let before = SqliteCatalog::migration_status(&path).await.unwrap();
+    assert_eq!(before[0].description, "initial");
+    assert_eq!(states(before), [MigrationState::Pending]);
+    assert!(!path.exists());
+    open(&path).await;
+    let after = SqliteCatalog::migration_status(&path).await.unwrap();
+    assert_eq!(states(after), [MigrationState::Applied]);
+}
+
+#[tokio::test]
+async fn a_database_of_a_newer_version_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("catalog.db");
+    open(&path).await;
+    let pool = sqlx::SqlitePool::connect(&format!("sqlite://{}", path.display()))
+        .await
+        .unwrap();
+    let newer = "INSERT INTO _sqlx_migrations SELECT 9999, description, installed_on, success, checksum, execution_time \
+                 FROM _sqlx_migrations";
+    sqlx::query(newer).execute(&pool).await.unwrap();
+    pool.close().await;
+    let error = SqliteCatalog::open(&path).await.unwrap_err();
+    assert!(
+        matches!(error, Error::TooNew { found: 9999, .. }),
+        "{error:?}"
+    );
+    assert!(error.to_string().contains("upgrade logmill"), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_no_catalog_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("catalog.db");
+    std::fs::write(
+        &path,
+        "this is a diary, not a database, and long enough to be looked at",
+    )
+    .unwrap();
+    assert!(SqliteCatalog::open(&path).await.is_err());
+    assert!(SqliteCatalog::open(folder.path()).await.is_err());
+}
