@@ -5,11 +5,13 @@
 
 mod error;
 mod metadata;
+mod read;
 mod write;
 
 pub use error::{Error, Result};
 pub use metadata::SegmentMetadata;
-pub use write::{SegmentOptions, SegmentSummary, encode};
+pub use read::decode;
+pub use write::{SegmentOptions, SegmentSummary, encode, sort_by_time, timestamps};
 
 /// Rows of a granule: the unit of data pages, of the page index and (from format 2 on) of the token index.
 pub const GRANULE_ROWS: usize = 8_192;

@@ -1,6 +1,17 @@
 //! The key-value metadata that makes a Parquet file a segment.
 
+use bytes::Bytes;
 use logmill_schema::ColumnType;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::file::metadata::{FileMetaData, KeyValue};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+const FORMAT_VERSION_KEY: &str = "logmill.format_version";
+const MIN_TIMESTAMP_KEY: &str = "logmill.min_timestamp_ns";
+const MAX_TIMESTAMP_KEY: &str = "logmill.max_timestamp_ns";
+const COLUMNS_KEY: &str = "logmill.columns";
 
 /// What a segment says of itself in its Parquet footer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,10 +28,90 @@ pub struct SegmentMetadata {
     pub columns: Vec<(String, ColumnType)>,
 }
 
+/// A column, as the metadata's JSON has it.
+#[derive(Serialize, Deserialize)]
+struct Column {
+    name: String,
+    #[serde(rename = "type")]
+    column_type: ColumnType,
+}
+
 impl SegmentMetadata {
     /// Reads the metadata of a whole segment's bytes.
-    pub fn read(bytes: &bytes::Bytes) -> crate::Result<Self> {
-        let _ = bytes;
-        unimplemented!("helper")
+    pub fn read(bytes: &Bytes) -> Result<Self> {
+        let builder =
+            ParquetRecordBatchReaderBuilder::try_new(bytes.clone()).map_err(|source| {
+                Error::Parquet {
+                    operation: "reading the footer",
+                    source,
+                }
+            })?;
+        Self::of(builder.metadata().file_metadata())
+    }
+
+    /// The metadata in a Parquet footer.
+    pub fn of(footer: &FileMetaData) -> Result<Self> {
+        let value = |key: &str| {
+            let found = footer
+                .key_value_metadata()
+                .into_iter()
+                .flatten()
+                .find(|kv| kv.key == key);
+            found
+                .and_then(|kv| kv.value.as_deref())
+                .ok_or_else(|| Error::NotASegment(format!("the footer has no {key}")))
+        };
+        let not_a_number = |key: &str| Error::NotASegment(format!("{key} is not a number"));
+        let number = |key: &str| value(key)?.parse::<i64>().map_err(|_| not_a_number(key));
+        let version = value(FORMAT_VERSION_KEY)?
+            .parse()
+            .map_err(|_not_u32| not_a_number(FORMAT_VERSION_KEY))?;
+        if version > crate::FORMAT_VERSION {
+            return Err(Error::TooNew {
+                found: version,
+                known: crate::FORMAT_VERSION,
+            });
+        }
+        let columns: Vec<Column> = serde_json::from_str(value(COLUMNS_KEY)?)
+            .map_err(|error| Error::NotASegment(format!("{COLUMNS_KEY}: {error}")))?;
+        Ok(Self {
+            format_version: version,
+            rows: u64::try_from(footer.num_rows())
+                .map_err(|_negative| Error::NotASegment("a negative number of rows".to_owned()))?,
+            min_timestamp_ns: number(MIN_TIMESTAMP_KEY)?,
+            max_timestamp_ns: number(MAX_TIMESTAMP_KEY)?,
+            columns: columns
+                .into_iter()
+                .map(|column| (column.name, column.column_type))
+                .collect(),
+        })
+    }
+
+    /// The metadata as the footer has it.
+    pub(crate) fn to_key_values(&self) -> Vec<KeyValue> {
+        let columns: Vec<Column> = self
+            .columns
+            .iter()
+            .map(|(name, column_type)| Column {
+                name: name.clone(),
+                column_type: *column_type,
+            })
+            .collect();
+        let columns = serde_json::to_string(&columns).expect("names and types are JSON");
+        vec![
+            KeyValue::new(
+                FORMAT_VERSION_KEY.to_owned(),
+                self.format_version.to_string(),
+            ),
+            KeyValue::new(
+                MIN_TIMESTAMP_KEY.to_owned(),
+                self.min_timestamp_ns.to_string(),
+            ),
+            KeyValue::new(
+                MAX_TIMESTAMP_KEY.to_owned(),
+                self.max_timestamp_ns.to_string(),
+            ),
+            KeyValue::new(COLUMNS_KEY.to_owned(), columns),
+        ]
     }
 }

@@ -1,0 +1,243 @@
+//! Segments as their readers find them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Int32Type, Int64Type, TimestampNanosecondType};
+use arrow_array::{
+    ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int64Array, RecordBatch, StringArray,
+    TimestampNanosecondArray,
+};
+use arrow_schema::Schema;
+use bytes::Bytes;
+use logmill_schema::{ColumnType, record_hashes};
+use logmill_segment::{
+    Error, FORMAT_VERSION, GRANULE_ROWS, SegmentMetadata, SegmentOptions, decode, encode,
+};
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::file::metadata::PageIndexPolicy;
+use proptest::prelude::*;
+
+fn batch(columns: Vec<(&str, ColumnType, ArrayRef)>) -> RecordBatch {
+    let fields: Vec<_> = columns
+        .iter()
+        .map(|(name, kind, _)| kind.field(name))
+        .collect();
+    let columns = columns.into_iter().map(|(_, _, column)| column).collect();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
+}
+
+fn times(values: Vec<i64>) -> (&'static str, ColumnType, ArrayRef) {
+    let array = TimestampNanosecondArray::from(values).with_timezone("UTC");
+    ("timestamp", ColumnType::Timestamp, Arc::new(array))
+}
+
+fn sample(rows: i64) -> RecordBatch {
+    let services: DictionaryArray<Int32Type> = (0..rows)
+        .map(|n| {
+            if n % 3 == 0 {
+                None
+            } else {
+                Some(["api", "web"][(n % 2) as usize])
+            }
+        })
+        .collect();
+    let messages = StringArray::from_iter_values((0..rows).map(|n| format!("message number {n}")));
+    let status = Int64Array::from_iter((0..rows).map(|n| (n % 5 != 0).then_some(200 + n % 7)));
+    let empty = StringArray::new_null(usize::try_from(rows).unwrap());
+    batch(vec![
+        times((0..rows).map(|n| 1_000 * (n ^ 1)).collect()),
+        ("service", ColumnType::String, Arc::new(services)),
+        ("message", ColumnType::String, Arc::new(messages)),
+        ("http.status", ColumnType::Integer, Arc::new(status)),
+        ("never", ColumnType::String, Arc::new(empty)),
+    ])
+}
+
+fn encoded(batches: &[RecordBatch]) -> (logmill_segment::SegmentSummary, Bytes) {
+    let mut out = vec![1, 2, 3];
+    let summary = encode(batches, &SegmentOptions::default(), &mut out).unwrap();
+    (summary, Bytes::from(out))
+}
+
+fn hashes(batches: &[RecordBatch]) -> Vec<u128> {
+    let mut all: Vec<u128> = batches
+        .iter()
+        .flat_map(|batch| record_hashes(batch).unwrap())
+        .collect();
+    all.sort_unstable();
+    all
+}
+
+#[test]
+fn rows_come_back_sorted_by_time_and_whole() {
+    let source = sample(20_000);
+    let (summary, bytes) = encoded(std::slice::from_ref(&source));
+    assert_eq!((summary.rows, summary.bytes), (20_000, bytes.len() as u64));
+    assert_eq!(
+        (summary.min_timestamp_ns, summary.max_timestamp_ns),
+        (0, 19_999_000)
+    );
+    let names: Vec<_> = summary
+        .columns
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .collect();
+    assert_eq!(
+        names,
+        ["timestamp", "service", "message", "http.status"],
+        "no empty column"
+    );
+    let read = decode(&bytes).unwrap();
+    assert_eq!(hashes(&read), hashes(&[source]));
+    let times: Vec<i64> = read
+        .iter()
+        .flat_map(|b| {
+            b.column(0)
+                .as_primitive::<TimestampNanosecondType>()
+                .values()
+                .to_vec()
+        })
+        .collect();
+    assert!(times.is_sorted());
+    assert!(
+        read[0].column(1).as_dictionary_opt::<Int32Type>().is_some(),
+        "types come back"
+    );
+    let metadata = SegmentMetadata::read(&bytes).unwrap();
+    assert_eq!(metadata.format_version, FORMAT_VERSION);
+    assert_eq!((metadata.rows, metadata.columns), (20_000, summary.columns));
+}
+
+#[test]
+fn pages_of_every_column_end_on_granules() {
+    let rows = 3 * GRANULE_ROWS + 5;
+    let (_, bytes) = encoded(&[sample(i64::try_from(rows).unwrap())]);
+    let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Required);
+    let reader = ParquetRecordBatchReaderBuilder::try_new_with_options(bytes, options).unwrap();
+    let offsets = reader.metadata().offset_index().unwrap();
+    assert_eq!(offsets.len(), 1, "one row group");
+    for column in &offsets[0] {
+        let firsts: Vec<i64> = column
+            .page_locations()
+            .iter()
+            .map(|page| page.first_row_index)
+            .collect();
+        let granule = i64::try_from(GRANULE_ROWS).unwrap();
+        assert_eq!(firsts, [0, granule, 2 * granule, 3 * granule]);
+    }
+}
+
+#[test]
+fn batches_of_other_columns_and_types_become_one_segment() {
+    let batches = [
+        batch(vec![
+            times(vec![2, 4]),
+            (
+                "x",
+                ColumnType::Integer,
+                Arc::new(Int64Array::from(vec![1, 2])),
+            ),
+        ]),
+        batch(vec![
+            times(vec![3]),
+            (
+                "x",
+                ColumnType::Float,
+                Arc::new(Float64Array::from(vec![0.5])),
+            ),
+        ]),
+        batch(vec![
+            times(vec![1]),
+            (
+                "y",
+                ColumnType::Boolean,
+                Arc::new(BooleanArray::from(vec![true])),
+            ),
+        ]),
+    ];
+    let (summary, bytes) = encoded(&batches);
+    assert_eq!(hashes(&decode(&bytes).unwrap()), hashes(&batches));
+    assert!(
+        summary
+            .columns
+            .contains(&("x".to_owned(), ColumnType::Float)),
+        "{summary:?}"
+    );
+}
+
+#[test]
+fn wide_integers_stay_what_they_are() {
+    let wide = Int64Array::from(vec![i64::MAX]);
+    let source = batch(vec![
+        times(vec![1]),
+        ("id", ColumnType::WideInteger, Arc::new(wide)),
+    ]);
+    let (summary, bytes) = encoded(&[source]);
+    assert_eq!(summary.columns[1].1, ColumnType::WideInteger);
+    let read = decode(&bytes).unwrap();
+    assert_eq!(
+        ColumnType::of(read[0].schema().field(1)),
+        Some(ColumnType::WideInteger)
+    );
+    assert_eq!(
+        read[0].column(1).as_primitive::<Int64Type>().value(0),
+        i64::MAX
+    );
+}
+
+#[test]
+fn what_is_no_segment_is_told() {
+    let mut out = Vec::new();
+    assert!(matches!(
+        encode(&[], &SegmentOptions::default(), &mut out),
+        Err(Error::Empty)
+    ));
+    let noise = Bytes::from_static(b"PAR1 and then nothing that makes sense PAR1");
+    assert!(matches!(
+        SegmentMetadata::read(&noise),
+        Err(Error::Parquet { .. })
+    ));
+    assert!(SegmentMetadata::read(&Bytes::new()).is_err());
+    let (_, bytes) = encoded(&[sample(10)]);
+    assert!(decode(&bytes.slice(..bytes.len() - 9)).is_err());
+    let mut parquet = Vec::new();
+    let plain = sample(1);
+    let mut writer =
+        parquet::arrow::ArrowWriter::try_new(&mut parquet, plain.schema(), None).unwrap();
+    writer.write(&plain).unwrap();
+    writer.close().unwrap();
+    let error = SegmentMetadata::read(&Bytes::from(parquet)).unwrap_err();
+    assert!(matches!(error, Error::NotASegment(_)), "{error:?}");
+}
+
+/// A file of every released format version is read for ever. To add one: `LOGMILL_WRITE_GOLDEN=1`.
+#[test]
+fn golden_files_are_read() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata/v1/sample.parquet");
+    if std::env::var_os("LOGMILL_WRITE_GOLDEN").is_some() && !path.exists() {
+        std::fs::write(&path, encoded(&[sample(100)]).1).unwrap();
+    }
+    let bytes = Bytes::from(std::fs::read(&path).unwrap());
+    assert_eq!(SegmentMetadata::read(&bytes).unwrap().format_version, 1);
+    assert_eq!(hashes(&decode(&bytes).unwrap()), hashes(&[sample(100)]));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn any_rows_come_back(rows in prop::collection::vec(
+        (any::<i64>(), prop::option::of("\\PC{0,12}"), prop::option::of(any::<i64>())), 1..60,
+    )) {
+        let texts = StringArray::from_iter(rows.iter().map(|(_, text, _)| text.as_deref()));
+        let numbers = Int64Array::from_iter(rows.iter().map(|(_, _, number)| *number));
+        let source = batch(vec![
+            times(rows.iter().map(|(time, _, _)| *time).collect()),
+            ("text", ColumnType::String, Arc::new(texts)),
+            ("number", ColumnType::WideInteger, Arc::new(numbers)),
+        ]);
+        let (_, bytes) = encoded(std::slice::from_ref(&source));
+        prop_assert_eq!(hashes(&decode(&bytes).unwrap()), hashes(&[source]));
+    }
+}
