@@ -1,14 +1,64 @@
 //! The bound on a tenant's columns.
 
+use std::sync::Arc;
+
+use logmill_model::field;
+use parking_lot::RwLock;
+use rustc_hash::FxHashSet;
+
 /// The columns a tenant has, and whether it may have one more.
 #[derive(Clone, Debug)]
-pub struct ColumnAdmission {}
+pub struct ColumnAdmission {
+    names: Arc<RwLock<FxHashSet<Box<str>>>>,
+    limit: usize,
+}
 
 impl ColumnAdmission {
+    pub(crate) fn new(limit: u64) -> Self {
+        Self {
+            names: Arc::default(),
+            limit: usize::try_from(limit).unwrap_or(usize::MAX),
+        }
+    }
+
+    /// Takes in a column that is there, whatever the bound.
+    pub(crate) fn insert(&self, name: &str) {
+        if !is_ours(name) && !self.names.read().contains(name) {
+            self.names.write().insert(Box::from(name));
+        }
+    }
+
     /// Whether an attribute of this name gets a column: it has one already, or the bound allows one more
     /// (which is then taken).
     pub fn admit(&self, name: &str) -> bool {
-        let _ = name;
-        unimplemented!("helper")
+        if is_ours(name) || self.names.read().contains(name) {
+            return true;
+        }
+        let mut names = self.names.write();
+        if names.len() >= self.limit {
+            return names.contains(name);
+        }
+        names.insert(Box::from(name));
+        true
+    }
+}
+
+/// Columns that every tenant has.
+fn is_ours(name: &str) -> bool {
+    name == field::OVERFLOW || field::CANONICAL.contains(&name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_admitted_up_to_the_bound() {
+        let columns = ColumnAdmission::new(2);
+        assert!(columns.admit("a") && columns.admit("b"));
+        assert!(!columns.admit("c"));
+        assert!(columns.admit("a") && columns.admit("message"));
+        columns.insert("c");
+        assert!(columns.admit("c"), "one that is there is there");
     }
 }

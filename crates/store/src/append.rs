@@ -1,34 +1,11 @@
-//! What is appended, and the memory of requests that were answered.
+//! What is appended.
 
 use arrow_array::RecordBatch;
+use logmill_catalog::IdempotencyRow;
 use logmill_model::TenantId;
 
-/// A request's key against double storing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IdempotencyKey {
-    /// The `Idempotency-Key` header.
-    pub key: String,
-    /// xxh3-128 of the body (and of what else decides the answer), big-endian.
-    pub fingerprint: [u8; 16],
-}
-
-/// The answer to an append, as the server encoded it; opaque to the store.
-pub type Answer = Vec<u8>;
-
-/// What is known of a key.
-#[derive(Debug)]
-pub enum IdempotencyOutcome {
-    /// Nothing: go on, and append with this permit. Other requests with the key wait for it.
-    New(IdempotencyPermit),
-    /// The request was answered before, with this.
-    Replay(Answer),
-    /// The key was used for another body.
-    Mismatch,
-}
-
-/// The right to use a key. Dropped unused, the key is free again.
-#[derive(Debug)]
-pub struct IdempotencyPermit {}
+use crate::idempotency::{Answer, IdempotencyPermit};
+use crate::memtable::Reservation;
 
 /// A batch to append.
 #[derive(Debug)]
@@ -41,6 +18,16 @@ pub struct AppendRequest {
     pub received_at_ns: i64,
     /// The key's permit, and the answer to remember under it.
     pub idempotency: Option<(IdempotencyPermit, Answer)>,
+}
+
+/// A batch that has its place in the memtable and is encoded for the log, but is not stored yet.
+#[derive(Debug)]
+pub struct Prepared {
+    pub(crate) tenant: TenantId,
+    pub(crate) batch: RecordBatch,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) reservation: Reservation,
+    pub(crate) idempotency: Option<(IdempotencyPermit, IdempotencyRow)>,
 }
 
 /// An append that is durable and visible.

@@ -8,16 +8,27 @@
 
 mod admission;
 mod append;
+mod doctor;
 mod error;
+mod flush;
+mod idempotency;
+mod memtable;
+mod objects;
 mod options;
+mod payload;
+mod recovery;
+mod retention;
 mod snapshot;
 mod store;
 
 pub use admission::ColumnAdmission;
-pub use append::{
-    Answer, AppendRequest, Appended, IdempotencyKey, IdempotencyOutcome, IdempotencyPermit,
-};
+pub use append::{AppendRequest, Appended, Prepared};
+pub use doctor::{CatalogReport, SegmentProblem, verify};
 pub use error::{Error, Result};
+pub use idempotency::{Answer, IdempotencyKey, IdempotencyOutcome, IdempotencyPermit};
 pub use options::{RetentionOptions, StoreOptions};
 pub use snapshot::{SegmentHandle, Snapshot};
 pub use store::{ComponentHealth, Store, StoreStatus};
+
+/// The name of the embedded queue's partition in the catalog.
+pub const LOCAL_PARTITION: &str = "local";

@@ -1,13 +1,15 @@
 //! What a reader sees.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow_array::RecordBatch;
 use logmill_catalog::SegmentRow;
 use logmill_schema::TableSchema;
+use tokio::sync::mpsc::UnboundedSender;
 
 /// A tenant's records at one moment. Holding it keeps the objects of its segments alive.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     /// The union of all columns.
     pub schema: Arc<TableSchema>,
@@ -21,11 +23,36 @@ pub struct Snapshot {
 #[derive(Debug)]
 pub struct SegmentHandle {
     row: SegmentRow,
+    obsolete: AtomicBool,
+    /// Takes the paths of objects that nobody reads any more. There are never more in it than there were segments.
+    deleter: UnboundedSender<String>,
 }
 
 impl SegmentHandle {
+    pub(crate) fn new(row: SegmentRow, deleter: UnboundedSender<String>) -> Arc<Self> {
+        Arc::new(Self {
+            row,
+            obsolete: AtomicBool::new(false),
+            deleter,
+        })
+    }
+
     /// The catalog's row.
     pub fn row(&self) -> &SegmentRow {
         &self.row
+    }
+
+    /// The catalog has forgotten the segment: its object goes with its last reader.
+    pub(crate) fn mark_obsolete(&self) {
+        self.obsolete.store(true, Ordering::Release);
+    }
+}
+
+impl Drop for SegmentHandle {
+    fn drop(&mut self) {
+        if self.obsolete.load(Ordering::Acquire) {
+            // When the store is gone, its next start finds the object to be an orphan.
+            let _ = self.deleter.send(std::mem::take(&mut self.row.path));
+        }
     }
 }

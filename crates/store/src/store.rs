@@ -1,16 +1,34 @@
 //! The store's components and their lives.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
-use logmill_catalog::Catalog;
+use logmill_catalog::{Catalog, IdempotencyRow};
 use logmill_model::{Clock, TenantId};
+use logmill_queue::LocalLog;
 use object_store::ObjectStore;
+use parking_lot::{Mutex, RwLock};
+use rustc_hash::FxHashMap;
+use tokio::sync::Notify;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use crate::flush::FlushState;
+use crate::idempotency::Registry;
+use crate::memtable::{Budget, MemoryBatch, State, memory_size};
+use crate::objects::Objects;
 use crate::{
-    AppendRequest, Appended, ColumnAdmission, IdempotencyKey, IdempotencyOutcome, Result, Snapshot,
-    StoreOptions,
+    AppendRequest, Appended, ColumnAdmission, Error, IdempotencyKey, IdempotencyOutcome, Prepared,
+    Result, Snapshot, StoreOptions, payload, recovery,
 };
+
+/// How often the flusher looks whether a flush is due by age.
+const FLUSH_TICK: Duration = Duration::from_millis(100);
+/// Pauses between tries of a flush that fails: doubled from the first to the last.
+const FLUSH_RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
+/// Tries of the last flush before the process ends; what fails stays in the log.
+const SHUTDOWN_FLUSH_TRIES: u32 = 3;
 
 /// State of one component, for readiness.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,26 +58,113 @@ pub struct StoreStatus {
 
 /// The embedded storage engine of one process.
 #[derive(Debug)]
-pub struct Store {}
+pub struct Store {
+    pub(crate) options: StoreOptions,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) catalog: Arc<dyn Catalog>,
+    pub(crate) objects: Objects,
+    pub(crate) queue: Arc<LocalLog>,
+    pub(crate) state: Arc<RwLock<State>>,
+    budget: Arc<Budget>,
+    pub(crate) registry: Arc<Registry>,
+    admissions: Mutex<FxHashMap<TenantId, ColumnAdmission>>,
+    pub(crate) deleter: UnboundedSender<String>,
+    pub(crate) flush_state: tokio::sync::Mutex<FlushState>,
+    pub(crate) flush_failure: Mutex<Option<String>>,
+    flush_wanted: Arc<Notify>,
+    /// A writer was refused for want of memory since the last flush.
+    pressed: AtomicBool,
+    closed: AtomicBool,
+}
 
 impl Store {
     /// Opens the store: reads the catalog, replays the log of `wal_directory` into the memtable, removes orphaned
     /// objects, starts the flush and retention tasks on the current tokio runtime.
+    ///
+    /// `local_root` is the folder of `objects` when it is a local file system; written objects are synced there.
     pub async fn open(
         options: StoreOptions,
         wal_directory: &Path,
         catalog: Arc<dyn Catalog>,
         objects: Arc<dyn ObjectStore>,
+        local_root: Option<PathBuf>,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>> {
-        let _ = (options, wal_directory, catalog, objects, clock);
-        unimplemented!("helper")
+        let objects = Objects {
+            store: objects,
+            local_root,
+        };
+        let registry = Registry::new(options.idempotency_max_keys);
+        let (deleter, deletions) = unbounded_channel();
+        let ttl_ns = i64::try_from(options.idempotency_ttl_ms).unwrap_or(i64::MAX);
+        let since = clock
+            .now_ns()
+            .saturating_sub(ttl_ns.saturating_mul(1_000_000));
+        let recovered =
+            recovery::read_catalog(catalog.as_ref(), &registry, &deleter, since).await?;
+        recovery::remove_orphans(&objects, &recovered.state).await?;
+        let watermark = recovered.watermark;
+        let state = Arc::new(RwLock::new(recovered.state));
+        let budget = Budget::new(options.memtable_max_bytes);
+        let queue = {
+            let (directory, options) = (wal_directory.to_owned(), options.clone());
+            let (state, budget, registry) = (state.clone(), budget.clone(), registry.clone());
+            let open = move || {
+                recovery::open_log(&directory, &options, watermark, &state, &budget, &registry)
+            };
+            let opened = tokio::task::spawn_blocking(open).await;
+            opened
+                .map_err(|panicked| Error::Internal(format!("replaying the log: {panicked}")))??
+        };
+        let store = Arc::new(Self {
+            options,
+            clock,
+            catalog,
+            objects,
+            queue: Arc::new(queue),
+            state,
+            budget,
+            registry,
+            admissions: Mutex::default(),
+            deleter,
+            flush_state: tokio::sync::Mutex::new(FlushState {
+                watermark,
+                unfinished: None,
+            }),
+            flush_failure: Mutex::default(),
+            flush_wanted: Arc::new(Notify::new()),
+            pressed: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+        });
+        store.report();
+        tokio::spawn(run_flusher(
+            Arc::downgrade(&store),
+            store.flush_wanted.clone(),
+        ));
+        tokio::spawn(run_janitor(Arc::downgrade(&store)));
+        tokio::spawn(run_deleter(store.objects.clone(), deletions));
+        Ok(store)
     }
 
     /// The columns of a tenant, for the decoder.
     pub fn columns(&self, tenant: &TenantId) -> Result<ColumnAdmission> {
-        let _ = tenant;
-        unimplemented!("helper")
+        let mut admissions = self.admissions.lock();
+        if let Some(admission) = admissions.get(tenant) {
+            return Ok(admission.clone());
+        }
+        let limit = self.options.tenants_max;
+        if admissions.len() as u64 >= limit {
+            return Err(Error::LimitReached {
+                what: "tenants",
+                limit,
+            });
+        }
+        let admission = ColumnAdmission::new(self.options.columns_max);
+        for (name, _) in self.snapshot(tenant).schema.columns() {
+            admission.insert(name);
+        }
+        admissions.insert(tenant.clone(), admission.clone());
+        Ok(admission)
     }
 
     /// What is known of an idempotency key; waits while another request with the key is under way.
@@ -68,50 +173,233 @@ impl Store {
         tenant: &TenantId,
         key: IdempotencyKey,
     ) -> Result<IdempotencyOutcome> {
-        let _ = (tenant, key);
-        unimplemented!("helper")
+        self.registry.begin(tenant, key).await
     }
 
-    /// Makes a batch durable and visible. On error nothing was stored, or (only when the log itself failed) it is
-    /// unknown whether it was.
+    /// Takes a place in the memtable for a batch and encodes it for the log; takes the processor for some
+    /// milliseconds a megabyte. Nothing is stored yet.
+    pub fn prepare(&self, request: AppendRequest) -> Result<Prepared> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::Closed);
+        }
+        let reservation = self
+            .budget
+            .reserve(memory_size(&request.batch))
+            .inspect_err(|_full| {
+                self.pressed.store(true, Ordering::Release);
+                self.flush_wanted.notify_one();
+            })?;
+        let received_at_ns = request.received_at_ns;
+        let idempotency = request.idempotency.map(|(permit, answer)| {
+            let row = permit.row(answer, received_at_ns);
+            (permit, row)
+        });
+        let row: Option<&IdempotencyRow> = idempotency.as_ref().map(|(_, row)| row);
+        let payload = payload::encode(&request.tenant, &request.batch, row)?;
+        let AppendRequest { tenant, batch, .. } = request;
+        Ok(Prepared {
+            tenant,
+            batch,
+            payload,
+            reservation,
+            idempotency,
+        })
+    }
+
+    /// Makes a prepared batch durable and visible. On error nothing was stored, or (only when the log itself
+    /// failed) it is unknown whether it was.
+    pub async fn commit(&self, prepared: Prepared) -> Result<Appended> {
+        let Prepared {
+            tenant,
+            batch,
+            payload,
+            reservation,
+            idempotency,
+        } = prepared;
+        let (permit, row) = idempotency.unzip();
+        let state = self.state.clone();
+        let on_durable = Box::new(move |sequence: logmill_queue::Sequence| {
+            if let (Some(permit), Some(row)) = (permit, &row) {
+                permit.complete(row.answer.clone(), row.received_at_ns);
+            }
+            let batch = MemoryBatch {
+                batch,
+                idempotency: row,
+                _reservation: reservation,
+            };
+            state.write().apply(sequence.0, &tenant, batch);
+        });
+        let sequence = self.queue.append(payload, on_durable).await?;
+        let (active_bytes, _) = self.state.read().active();
+        if active_bytes >= self.options.flush_bytes {
+            self.flush_wanted.notify_one();
+        }
+        Ok(Appended {
+            sequence: sequence.0,
+        })
+    }
+
+    /// [`Store::prepare`], then [`Store::commit`].
     pub async fn append(&self, request: AppendRequest) -> Result<Appended> {
-        let _ = request;
-        unimplemented!("helper")
+        let prepared = self.prepare(request)?;
+        self.commit(prepared).await
     }
 
     /// What a reader of the tenant sees now; empty for an unknown tenant.
     pub fn snapshot(&self, tenant: &TenantId) -> Snapshot {
-        let _ = tenant;
-        unimplemented!("helper")
+        self.state.read().snapshot(tenant)
     }
 
     /// The object store that the segments' paths are in.
     pub fn objects(&self) -> &Arc<dyn ObjectStore> {
-        unimplemented!("helper")
-    }
-
-    /// Flushes what the memtable holds now; done when it is in segments.
-    pub async fn flush(&self) -> Result<()> {
-        unimplemented!("helper")
-    }
-
-    /// Applies retention now; returns how many segments were deleted.
-    pub async fn apply_retention(&self) -> Result<u64> {
-        unimplemented!("helper")
+        &self.objects.store
     }
 
     /// Each component's state.
     pub async fn health(&self) -> Vec<ComponentHealth> {
-        unimplemented!("helper")
+        let catalog = self
+            .catalog
+            .ping()
+            .await
+            .err()
+            .map(|error| error.to_string());
+        let full = self.budget.is_full().then(|| {
+            format!(
+                "{} of {} bytes used",
+                self.budget.used(),
+                self.options.memtable_max_bytes
+            )
+        });
+        vec![
+            ComponentHealth {
+                name: "wal",
+                failure: self.queue.status().failure,
+            },
+            ComponentHealth {
+                name: "memtable",
+                failure: full,
+            },
+            ComponentHealth {
+                name: "catalog",
+                failure: catalog,
+            },
+            ComponentHealth {
+                name: "object_store",
+                failure: self.flush_failure.lock().clone(),
+            },
+        ]
     }
 
     /// Counts.
     pub fn status(&self) -> StoreStatus {
-        unimplemented!("helper")
+        StoreStatus {
+            memtable_bytes: self.budget.used(),
+            wal_bytes: self.queue.status().bytes,
+            ..self.state.read().status()
+        }
+    }
+
+    /// Publishes the counts as metrics.
+    #[allow(
+        clippy::cast_precision_loss,
+        reason = "a gauge is a float; below 2^53 it is exact"
+    )]
+    pub fn report(&self) {
+        let status = self.status();
+        metrics::gauge!("logmill_memtable_bytes").set(status.memtable_bytes as f64);
+        metrics::gauge!("logmill_memtable_rows").set(status.memtable_rows as f64);
+        metrics::gauge!("logmill_segments").set(status.segments as f64);
+        metrics::gauge!("logmill_segment_rows").set(status.segment_rows as f64);
+        metrics::gauge!("logmill_segment_bytes").set(status.segment_bytes as f64);
     }
 
     /// Refuses appends, flushes, closes the log. What a failing flush leaves is still in the log.
     pub async fn shutdown(&self) -> Result<()> {
-        unimplemented!("helper")
+        self.closed.store(true, Ordering::Release);
+        self.flush_wanted.notify_one();
+        let mut outcome = Ok(());
+        for attempt in 0..SHUTDOWN_FLUSH_TRIES {
+            if attempt > 0 {
+                tokio::time::sleep(FLUSH_RETRY.0).await;
+            }
+            outcome = self.flush().await;
+            if outcome.is_ok() {
+                break;
+            }
+        }
+        let queue = self.queue.clone();
+        let closed = tokio::task::spawn_blocking(move || queue.close()).await;
+        closed.map_err(|panicked| Error::Internal(format!("closing the log: {panicked}")))?;
+        if let Err(error) = &outcome {
+            tracing::error!(%error, "the last flush failed; the records stay in the write-ahead log");
+        }
+        outcome
+    }
+
+    /// Whether a flush is due: by size, by pressure, by age.
+    fn flush_is_due(&self) -> bool {
+        let (bytes, since) = self.state.read().active();
+        let interval = Duration::from_millis(self.options.flush_interval_ms);
+        let old = since.is_some_and(|since| since.elapsed() >= interval);
+        bytes >= self.options.flush_bytes || old || self.pressed.swap(false, Ordering::AcqRel)
+    }
+}
+
+/// Flushes when it is due, until the store is gone.
+async fn run_flusher(store: Weak<Store>, wanted: Arc<Notify>) {
+    let mut retry: Option<Duration> = None;
+    loop {
+        match retry {
+            Some(pause) => tokio::time::sleep(pause).await,
+            None => {
+                let _ = tokio::time::timeout(FLUSH_TICK, wanted.notified()).await;
+            }
+        }
+        let Some(store) = store.upgrade() else { return };
+        if store.closed.load(Ordering::Acquire) {
+            return;
+        }
+        store.report();
+        if retry.is_none() && !store.flush_is_due() {
+            continue;
+        }
+        retry = match store.flush().await {
+            Ok(()) => None,
+            Err(error) => {
+                let pause = retry.map_or(FLUSH_RETRY.0, |pause| (pause * 2).min(FLUSH_RETRY.1));
+                tracing::error!(%error, retry_in = ?pause, "a flush failed; its records stay in memory and in the log");
+                Some(pause)
+            }
+        };
+    }
+}
+
+/// Applies retention from time to time, until the store is gone.
+async fn run_janitor(store: Weak<Store>) {
+    loop {
+        let interval = match store.upgrade() {
+            Some(store) => store.options.retention.check_interval_ms.max(10),
+            None => return,
+        };
+        tokio::time::sleep(Duration::from_millis(interval)).await;
+        let Some(store) = store.upgrade() else { return };
+        if store.closed.load(Ordering::Acquire) {
+            return;
+        }
+        if let Err(error) = store.apply_retention().await {
+            tracing::warn!(%error, "retention failed; it is tried again");
+        }
+        if let Err(error) = store.expire_answers().await {
+            tracing::warn!(%error, "forgetting idempotency keys failed; it is tried again");
+        }
+    }
+}
+
+/// Deletes the objects that nobody reads any more.
+async fn run_deleter(objects: Objects, mut deletions: UnboundedReceiver<String>) {
+    while let Some(path) = deletions.recv().await {
+        if let Err(error) = objects.delete(&path).await {
+            tracing::warn!(%error, "an object stays until the next start finds it to be an orphan");
+        }
     }
 }

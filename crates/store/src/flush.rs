@@ -1,0 +1,232 @@
+//! From memory into segments: freeze, encode, put, commit, swap, let go of the log.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use arrow_array::RecordBatch;
+use bytes::Bytes;
+use logmill_catalog::{FlushCommit, SegmentColumn, SegmentId, SegmentRow};
+use logmill_model::time::DAY_NS;
+use logmill_model::{TenantId, time};
+use logmill_queue::Sequence;
+use logmill_segment::{GRANULE_ROWS, SegmentOptions, SegmentSummary};
+use ulid::Ulid;
+
+use crate::memtable::{Frozen, MemoryBatch};
+use crate::objects::segment_path;
+use crate::{Error, LOCAL_PARTITION, Result, SegmentHandle, Store};
+
+/// What is known between flushes; its lock lets one flush run at a time.
+#[derive(Debug)]
+pub(crate) struct FlushState {
+    /// The catalog's watermark.
+    pub(crate) watermark: u64,
+    /// What an earlier flush took and could not bring to an end.
+    pub(crate) unfinished: Option<Frozen>,
+}
+
+impl Store {
+    /// Flushes what the memtable holds now; done when it is in segments.
+    pub async fn flush(&self) -> Result<()> {
+        let mut state = self.flush_state.lock().await;
+        let outcome = async {
+            if let Some(frozen) = state.unfinished.take() {
+                self.flush_frozen(&mut state, frozen).await?;
+            }
+            let frozen = self.state.write().freeze();
+            match frozen {
+                Some(frozen) => self.flush_frozen(&mut state, frozen).await,
+                None => Ok(()),
+            }
+        }
+        .await;
+        *self.flush_failure.lock() = outcome.as_ref().err().map(ToString::to_string);
+        self.report();
+        outcome
+    }
+
+    /// Brings a frozen memtable into segments; on failure it stays frozen, for another try.
+    async fn flush_frozen(&self, state: &mut FlushState, frozen: Frozen) -> Result<()> {
+        let begun = Instant::now();
+        let outcome = self.write_and_commit(state.watermark, &frozen).await;
+        let handles = match outcome {
+            Ok(handles) => handles,
+            Err(error) => {
+                metrics::counter!("logmill_flush_failures_total").increment(1);
+                state.unfinished = Some(frozen);
+                return Err(error);
+            }
+        };
+        let rows: u64 = handles.iter().map(|handle| handle.row().rows).sum();
+        let (segments, watermark) = (handles.len(), frozen.watermark);
+        drop(frozen);
+        self.state.write().replace_frozen(handles);
+        state.watermark = watermark;
+        metrics::histogram!("logmill_flush_seconds").record(begun.elapsed().as_secs_f64());
+        metrics::counter!("logmill_flush_rows_total").increment(rows);
+        tracing::debug!(rows, segments, watermark, elapsed = ?begun.elapsed(), "flushed");
+        let queue = self.queue.clone();
+        let truncated =
+            tokio::task::spawn_blocking(move || queue.truncate_before(Sequence(watermark))).await;
+        match truncated {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "old log files stay until the next flush"),
+            Err(error) => tracing::warn!(%error, "old log files stay until the next flush"),
+        }
+        Ok(())
+    }
+
+    /// Puts the segments and commits them with the watermark.
+    async fn write_and_commit(
+        &self,
+        expected_watermark: u64,
+        frozen: &Frozen,
+    ) -> Result<Vec<Arc<SegmentHandle>>> {
+        let mut rows = Vec::new();
+        for (tenant, batches) in &frozen.tenants {
+            let plain: Vec<RecordBatch> = batches.iter().map(|batch| batch.batch.clone()).collect();
+            for chunk in self.blocking(move || cut_by_day(&plain)).await? {
+                rows.push(self.write_segment(tenant, chunk).await?);
+            }
+        }
+        let batches = frozen.tenants.iter().flat_map(|(_, batches)| batches);
+        let keys = batches.filter_map(|batch: &Arc<MemoryBatch>| batch.idempotency.clone());
+        let commit = FlushCommit {
+            partition: LOCAL_PARTITION.to_owned(),
+            expected_watermark,
+            new_watermark: frozen.watermark,
+            segments: rows.clone(),
+            idempotency: keys.collect(),
+        };
+        match self.catalog.commit_flush(commit).await {
+            Ok(()) => {}
+            // An earlier try did commit, although it reported a failure: its segments are the ones.
+            Err(logmill_catalog::Error::WatermarkMoved { found, .. })
+                if found == frozen.watermark =>
+            {
+                rows = self.unknown_segments().await?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(rows
+            .into_iter()
+            .map(|row| SegmentHandle::new(row, self.deleter.clone()))
+            .collect())
+    }
+
+    /// Segments of the catalog that readers do not see yet.
+    async fn unknown_segments(&self) -> Result<Vec<SegmentRow>> {
+        let mut rows = self.catalog.segments().await?;
+        let state = self.state.read();
+        rows.retain(|row| !state.segments().any(|known| known.row().id == row.id));
+        Ok(rows)
+    }
+
+    async fn write_segment(&self, tenant: &TenantId, chunk: RecordBatch) -> Result<SegmentRow> {
+        let options = SegmentOptions {
+            zstd_level: self.options.zstd_level,
+            ..SegmentOptions::default()
+        };
+        let (summary, bytes) = self.blocking(move || encode(&chunk, &options)).await?;
+        let id = Ulid::generate().to_string();
+        let path = segment_path(tenant, summary.min_timestamp_ns, &id);
+        self.objects.put(&path, bytes).await?;
+        let columns = summary.columns.into_iter();
+        Ok(SegmentRow {
+            id: SegmentId(id),
+            tenant: tenant.clone(),
+            path,
+            rows: summary.rows,
+            bytes: summary.bytes,
+            min_timestamp_ns: summary.min_timestamp_ns,
+            max_timestamp_ns: summary.max_timestamp_ns,
+            columns: columns
+                .map(|(name, column_type)| SegmentColumn { name, column_type })
+                .collect(),
+            checksum: summary.checksum,
+            level: 0,
+            created_at_ns: self.clock.now_ns(),
+        })
+    }
+
+    /// Runs something that takes the processor for long on a thread for such things.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let done = tokio::task::spawn_blocking(work).await;
+        done.map_err(|panicked| Error::Internal(format!("a flush task: {panicked}")))?
+    }
+}
+
+fn encode(chunk: &RecordBatch, options: &SegmentOptions) -> Result<(SegmentSummary, Bytes)> {
+    let mut bytes = Vec::new();
+    let summary = logmill_segment::encode(std::slice::from_ref(chunk), options, &mut bytes)?;
+    Ok((summary, Bytes::from(bytes)))
+}
+
+/// Sorts by time and cuts at UTC midnights; days with fewer rows than a granule share a chunk with the next.
+fn cut_by_day(batches: &[RecordBatch]) -> Result<Vec<RecordBatch>> {
+    let sorted = logmill_segment::sort_by_time(batches)?;
+    let times = logmill_segment::timestamps(&sorted)?;
+    let mut chunks = Vec::new();
+    let mut start = 0;
+    while start < times.len() {
+        let mut end = start;
+        while end < times.len() && (end == start || end - start < GRANULE_ROWS) {
+            let midnight = next_midnight(times[end]);
+            end += times[end..].partition_point(|t| *t < midnight);
+        }
+        chunks.push(sorted.slice(start, end - start));
+        start = end;
+    }
+    Ok(chunks)
+}
+
+fn next_midnight(t_ns: i64) -> i64 {
+    debug_assert!(time::in_range(t_ns), "the decoder refuses other times");
+    t_ns.div_euclid(DAY_NS)
+        .saturating_add(1)
+        .saturating_mul(DAY_NS)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::TimestampNanosecondArray;
+    use arrow_schema::Schema;
+    use logmill_schema::ColumnType;
+
+    use super::*;
+
+    fn batch(times: Vec<i64>) -> RecordBatch {
+        let array = TimestampNanosecondArray::from(times).with_timezone("UTC");
+        let schema = Schema::new(vec![ColumnType::Timestamp.field("timestamp")]);
+        RecordBatch::try_new(Arc::new(schema), vec![Arc::new(array)]).unwrap()
+    }
+
+    fn lengths(batches: &[RecordBatch]) -> Vec<usize> {
+        cut_by_day(batches)
+            .unwrap()
+            .iter()
+            .map(RecordBatch::num_rows)
+            .collect()
+    }
+
+    #[test]
+    fn full_days_are_apart_and_sparse_days_together() {
+        let day = |day: i64, rows: i64| batch((0..rows).map(|n| day * DAY_NS + n).collect());
+        assert_eq!(
+            lengths(&[day(3, 9_000), day(1, 9_000), day(2, 9_000)]),
+            [9_000; 3]
+        );
+        assert_eq!(
+            lengths(&(0..50).map(|n| day(n, 3)).collect::<Vec<_>>()),
+            [150]
+        );
+        assert_eq!(lengths(&[day(1, 5), day(2, 9_000), day(3, 5)]), [9_005, 5]);
+        let midnight = batch(vec![DAY_NS - 1, DAY_NS]);
+        assert_eq!(lengths(&[day(0, 9_000), midnight]), [9_001, 1]);
+    }
+}

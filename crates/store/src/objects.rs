@@ -1,0 +1,99 @@
+//! Objects of the store: their paths, and making them durable.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use logmill_model::{TenantId, time};
+use object_store::path::Path as ObjectPath;
+use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+
+use crate::{Error, Result};
+
+/// Where every segment's path begins.
+const TENANTS: &str = "tenants";
+
+/// The object store, and its folder when it is a local one.
+#[derive(Clone, Debug)]
+pub(crate) struct Objects {
+    pub(crate) store: Arc<dyn ObjectStore>,
+    /// `object_store` renames a written file into place but does not sync it; for a local store that is done here.
+    pub(crate) local_root: Option<PathBuf>,
+}
+
+/// The path of a segment whose oldest record is at `first_ns`.
+pub(crate) fn segment_path(tenant: &TenantId, first_ns: i64, id: &str) -> String {
+    let (year, month, day) = time::utc_date(first_ns);
+    format!("{TENANTS}/{tenant}/segments/{year:04}-{month:02}-{day:02}/{id}.parquet")
+}
+
+impl Objects {
+    /// Writes an object; done when it is on stable storage.
+    pub(crate) async fn put(&self, path: &str, bytes: Bytes) -> Result<()> {
+        let put = self
+            .store
+            .put(&ObjectPath::from(path), PutPayload::from_bytes(bytes))
+            .await;
+        put.map_err(|source| error("writing", path, source))?;
+        let Some(root) = self.local_root.clone() else {
+            return Ok(());
+        };
+        let path = path.to_owned();
+        let synced = tokio::task::spawn_blocking(move || sync(&root, &path)).await;
+        synced.map_err(|panicked| Error::Internal(format!("syncing an object: {panicked}")))?
+    }
+
+    /// Deletes an object; one that is not there is deleted.
+    pub(crate) async fn delete(&self, path: &str) -> Result<()> {
+        match self.store.delete(&ObjectPath::from(path)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(source) => Err(error("deleting", path, source)),
+        }
+    }
+
+    /// The whole object.
+    pub(crate) async fn get(&self, path: &str) -> Result<Bytes> {
+        let get = async { self.store.get(&ObjectPath::from(path)).await?.bytes().await };
+        get.await.map_err(|source| error("reading", path, source))
+    }
+
+    /// Paths of all segments' objects, whether the catalog knows them or not.
+    pub(crate) async fn list(&self) -> Result<Vec<String>> {
+        let listed: Result<Vec<_>, _> = self
+            .store
+            .list(Some(&ObjectPath::from(TENANTS)))
+            .try_collect()
+            .await;
+        let listed = listed.map_err(|source| error("listing", TENANTS, source))?;
+        Ok(listed
+            .into_iter()
+            .map(|object| object.location.to_string())
+            .collect())
+    }
+}
+
+fn error(operation: &'static str, path: &str, source: object_store::Error) -> Error {
+    Error::Object {
+        operation,
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// Syncs a file, and the folders that lead to it: they may be new too.
+fn sync(root: &Path, path: &str) -> Result<()> {
+    let mut at = root.join(path);
+    loop {
+        let synced = File::open(&at).and_then(|file| file.sync_all());
+        synced.map_err(|source| Error::Io {
+            operation: "syncing",
+            path: at.display().to_string(),
+            source,
+        })?;
+        if at == *root || !at.pop() {
+            return Ok(());
+        }
+    }
+}
