@@ -6,6 +6,7 @@ mod engine;
 mod error;
 mod filter;
 mod limits;
+pub mod render;
 mod request;
 mod text;
 
@@ -16,4 +17,4 @@ pub use error::{Error, Result};
 pub use filter::{Condition, Filter, Literal};
 pub use limits::QueryLimits;
 pub use request::{LogQuery, Order, SqlQuery};
-pub use text::{TextQuery, TextTerm};
+pub use text::TextQuery;

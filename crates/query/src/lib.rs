@@ -1,1 +1,19 @@
 //! The query engine: structured queries and SQL on DataFusion over the store.
+//!
+//! Invariant: this is the only crate that knows DataFusion, and nothing of it shows outside. Queries run on threads of
+//! their own; an answer comes through a bounded channel, and dropping it stops the query.
+
+mod cursor;
+mod engine;
+mod errors;
+mod functions;
+mod page;
+mod predicate;
+mod pruning;
+mod session;
+mod sql;
+mod stats;
+mod stream;
+mod table;
+
+pub use engine::Engine;

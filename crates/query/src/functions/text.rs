@@ -1,0 +1,119 @@
+//! `has_token(text, word)` and `has_phrase(text, phrase)`: the words of `logmill_model::token`.
+
+use std::sync::{Arc, LazyLock};
+
+use arrow_array::cast::AsArray;
+use arrow_array::{Array as _, BooleanArray};
+use arrow_cast::cast;
+use arrow_schema::DataType;
+use datafusion::common::{DataFusionError, Result, ScalarValue};
+use datafusion::logical_expr::{
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+use logmill_model::token::{contains_phrase, contains_token, folded_tokens};
+
+/// Whether a text has a word.
+pub(crate) fn has_token() -> Arc<ScalarUDF> {
+    static FUNCTION: LazyLock<Arc<ScalarUDF>> =
+        LazyLock::new(|| Arc::new(TextFunction::new("has_token").into()));
+    FUNCTION.clone()
+}
+
+/// Whether a text has words one after the other.
+pub(crate) fn has_phrase() -> Arc<ScalarUDF> {
+    static FUNCTION: LazyLock<Arc<ScalarUDF>> =
+        LazyLock::new(|| Arc::new(TextFunction::new("has_phrase").into()));
+    FUNCTION.clone()
+}
+
+/// Both functions: a single word is a phrase of one token.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct TextFunction {
+    name: &'static str,
+    signature: Signature,
+}
+
+impl TextFunction {
+    fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            signature: Signature::string(2, Volatility::Immutable),
+        }
+    }
+
+    /// The tokens to look for.
+    fn tokens(&self, wanted: &str) -> Result<Vec<String>> {
+        let tokens = folded_tokens(wanted);
+        if tokens.is_empty() {
+            let problem = format!(
+                "{} takes a text with at least one letter or digit",
+                self.name
+            );
+            return Err(DataFusionError::Execution(problem));
+        }
+        if self.name == "has_token" && tokens.len() > 1 {
+            let problem =
+                format!("has_token takes one word; {wanted:?} has several: use has_phrase");
+            return Err(DataFusionError::Execution(problem));
+        }
+        Ok(tokens)
+    }
+}
+
+impl ScalarUDFImpl for TextFunction {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _arguments: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Boolean)
+    }
+
+    fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let rows = arguments.number_rows;
+        let [texts, wanted] = arguments.args.as_slice() else {
+            return Err(DataFusionError::Internal(format!(
+                "{} takes two arguments",
+                self.name
+            )));
+        };
+        let texts = cast(&texts.to_array(rows)?, &DataType::Utf8View)?;
+        let texts = texts.as_string_view();
+        let found: BooleanArray = match wanted {
+            ColumnarValue::Scalar(wanted) => {
+                let Some(Some(wanted)) = wanted.try_as_str() else {
+                    return Ok(ColumnarValue::Scalar(ScalarValue::Boolean(None)));
+                };
+                let tokens = self.tokens(wanted)?;
+                match tokens.as_slice() {
+                    [token] => texts
+                        .iter()
+                        .map(|t| t.map(|t| contains_token(t, token)))
+                        .collect(),
+                    tokens => texts
+                        .iter()
+                        .map(|t| t.map(|t| contains_phrase(t, tokens)))
+                        .collect(),
+                }
+            }
+            ColumnarValue::Array(wanted) => {
+                let wanted = cast(wanted, &DataType::Utf8View)?;
+                let pairs = texts.iter().zip(wanted.as_string_view());
+                pairs
+                    .map(|pair| match pair {
+                        (Some(text), Some(wanted)) => {
+                            Ok(Some(contains_phrase(text, &self.tokens(wanted)?)))
+                        }
+                        _ => Ok(None),
+                    })
+                    .collect::<Result<_>>()?
+            }
+        };
+        debug_assert_eq!(found.len(), rows);
+        Ok(ColumnarValue::Array(Arc::new(found)))
+    }
+}
