@@ -83,11 +83,11 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let catalog: Arc<dyn Catalog> = Arc::new(SqliteCatalog::open(&data_dir.catalog()).await?);
     let cursor_key = cursor_key(catalog.as_ref()).await?;
     let store = open_store(&settings, &data_dir, catalog, &clock).await?;
-    let engine = Engine::new(store.clone(), settings.query.clone(), cursor_key, clock.clone())?;
+    let engine = Engine::new(store.clone(), settings.query.clone(), cursor_key)?;
 
     tracing::info!(%address, data_dir = %settings.data_dir.display(), version = env!("CARGO_PKG_VERSION"), "listening");
-    let state = AppState::new(store.clone(), Arc::new(engine), clock, metrics);
-    let served = logmill_server::serve(listener, state, settings.server, stop).await;
+    let state = AppState::new(store.clone(), Arc::new(engine), clock, metrics, settings.server);
+    let served = logmill_server::serve(listener, state, stop).await;
     tracing::info!("stopping: flushing what is in memory");
     store.shutdown().await.context("shutting the store down")?;
     served?;
@@ -106,7 +106,7 @@ async fn open_store(
     let objects = LocalFileSystem::new_with_prefix(&root)
         .with_context(|| format!("opening the object store {}", root.display()))?;
     let wal = data_dir.wal();
-    Store::open(settings.store.clone(), &wal, catalog, Arc::new(objects), clock.clone())
+    Store::open(settings.store.clone(), &wal, catalog, Arc::new(objects), Some(root), clock.clone())
         .await
         .with_context(|| format!("opening the store in {}", settings.data_dir.display()))
 }

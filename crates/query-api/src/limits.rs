@@ -14,8 +14,6 @@ pub struct QueryLimits {
     pub max_rows: u64,
     /// Largest `limit` of a `/query` page.
     pub page_max_rows: u64,
-    /// `limit` of a `/query` that names none.
-    pub page_default_rows: u64,
     /// Queries that may run at once.
     pub max_concurrent: u64,
     /// Threads that run queries; 0 means one for each processor.
@@ -29,7 +27,6 @@ impl Default for QueryLimits {
             memory_max_bytes: 512 << 20,
             max_rows: 1_000_000,
             page_max_rows: 10_000,
-            page_default_rows: 100,
             max_concurrent: 16,
             threads: 0,
         }

@@ -1,0 +1,66 @@
+//! Request bodies: read within their bounds, into memory that was reserved first.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use futures::StreamExt;
+use http::StatusCode;
+
+use crate::budget::Share;
+use crate::error::ApiError;
+
+/// Reads a body into `out` (cleared first): at most `max_bytes`, within `timeout`.
+pub(crate) async fn read(
+    body: Body,
+    declared_length: Option<u64>,
+    max_bytes: u64,
+    timeout: Duration,
+    share: &mut Share,
+    out: &mut Vec<u8>,
+) -> Result<(), ApiError> {
+    out.clear();
+    if declared_length.is_some_and(|length| length > max_bytes) {
+        return Err(too_large(max_bytes));
+    }
+    let mut reserved = 0;
+    if let Some(length) = declared_length {
+        share.grow(length)?;
+        reserved = length;
+        out.reserve(usize::try_from(length).unwrap_or(0));
+    }
+    let mut chunks = body.into_data_stream();
+    let read = async {
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|error| {
+                ApiError::bad_request("incomplete_body", format!("the body broke off: {error}"))
+            })?;
+            let length = (out.len() + chunk.len()) as u64;
+            if length > max_bytes {
+                return Err(too_large(max_bytes));
+            }
+            if length > reserved {
+                share.grow(length - reserved)?;
+                reserved = length;
+            }
+            out.extend_from_slice(&chunk);
+        }
+        Ok(())
+    };
+    match tokio::time::timeout(timeout, read).await {
+        Ok(outcome) => outcome,
+        Err(_elapsed) => {
+            let message = format!("the body did not arrive within {} ms", timeout.as_millis());
+            Err(ApiError::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "body_timeout",
+                message,
+            ))
+        }
+    }
+}
+
+fn too_large(max_bytes: u64) -> ApiError {
+    let message =
+        format!("the body is longer than the limit of {max_bytes} bytes: send smaller batches");
+    ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
+}

@@ -1,0 +1,60 @@
+//! A name for each request: taken over from the client or made, returned, and in every line of the log.
+
+use axum::extract::{MatchedPath, Request};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::HeaderValue;
+use std::time::Instant;
+use tracing::Instrument;
+use ulid::Ulid;
+
+const HEADER: &str = "x-request-id";
+const LONGEST: usize = 128;
+
+tokio::task_local! {
+    static CURRENT: String;
+}
+
+/// The id of the request that the current task serves.
+pub(crate) fn current() -> String {
+    CURRENT.try_with(Clone::clone).unwrap_or_default()
+}
+
+/// Gives the request its id and its span, and counts it.
+pub(crate) async fn layer(request: Request, next: Next) -> Response {
+    let id = request
+        .headers()
+        .get(HEADER)
+        .and_then(|value| value.to_str().ok())
+        .filter(|id| {
+            !id.is_empty() && id.len() <= LONGEST && id.bytes().all(|b| b.is_ascii_graphic())
+        })
+        .map_or_else(|| Ulid::generate().to_string(), str::to_owned);
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("unknown", MatchedPath::as_str);
+    let route = route.to_owned();
+    let method = request.method().as_str().to_owned();
+    let span = tracing::info_span!("request", id, method, route);
+    let begun = Instant::now();
+    let served = CURRENT
+        .scope(id.clone(), next.run(request))
+        .instrument(span.clone());
+    let mut response = served.await;
+    let status = response.status();
+    let elapsed = begun.elapsed();
+    span.in_scope(|| tracing::debug!(status = status.as_u16(), ?elapsed, "served"));
+    let seconds = elapsed.as_secs_f64();
+    metrics::histogram!("logmill_http_request_seconds", "route" => route.clone()).record(seconds);
+    let labels = [
+        ("method", method),
+        ("route", route),
+        ("status", status.as_u16().to_string()),
+    ];
+    metrics::counter!("logmill_http_requests_total", &labels).increment(1);
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(HEADER, value);
+    }
+    response
+}

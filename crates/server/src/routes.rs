@@ -1,0 +1,8 @@
+//! The routes, a file each.
+
+pub(crate) mod admin;
+pub(crate) mod answer;
+pub(crate) mod health;
+pub(crate) mod ingest;
+pub(crate) mod query;
+pub(crate) mod sql;

@@ -1,0 +1,291 @@
+//! `/query`: the structured filter.
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderValue, Uri, header};
+use logmill_model::time::parse_time_expression;
+use logmill_model::{TenantId, TimeRange, time};
+use logmill_query_api::render::{Renderer, plain};
+use logmill_query_api::{Filter, LogQuery, Order, Page, TextQuery};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use crate::AppState;
+use crate::error::{ApiError, ErrorBody};
+use crate::routes::answer::{self, Stats};
+use crate::tenant::Tenant;
+
+/// A query without `from` looks this far back.
+const DEFAULT_RANGE_NS: i64 = 3_600 * time::SECOND_NS;
+
+/// What to look for; every part is optional, and all of them hold.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct QueryBody {
+    /// First instant; the last hour without it.
+    #[schema(value_type = Option<String>, example = "-15m")]
+    from: Option<Value>,
+    /// First instant after; now without it.
+    #[schema(value_type = Option<String>, example = "now")]
+    to: Option<Value>,
+    /// Words and "phrases" that `message` has, in any case.
+    #[schema(example = "declined \"insufficient funds\"")]
+    text: Option<String>,
+    /// Conditions on fields: a value, a list, or operators (eq, ne, in, not_in, gt, gte, lt, lte, prefix, contains, regex, exists).
+    #[schema(value_type = Option<Object>, example = json!({"level": ["error"], "http.status": {"gte": 500}}))]
+    filters: Option<Value>,
+    /// Columns of the answer; all that have a value without it.
+    fields: Option<Vec<String>>,
+    /// Newest or oldest first.
+    #[schema(value_type = Option<String>, example = "desc")]
+    order: Option<Order>,
+    /// Records of a page.
+    #[schema(example = 100)]
+    limit: Option<u64>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// Longest run, milliseconds; at most the server's own limit.
+    timeout_ms: Option<u64>,
+    /// LogsQL; not supported yet.
+    query: Option<String>,
+}
+
+/// A page of records.
+#[derive(Debug, Serialize, ToSchema)]
+#[allow(
+    dead_code,
+    reason = "the shape of the answer, for the document; the answer itself is written by hand"
+)]
+pub(crate) struct QueryAnswer {
+    /// Each an object of the fields that have a value.
+    #[schema(value_type = Vec<Object>)]
+    records: Vec<Value>,
+    /// Pass it as `cursor` for the next page; null on the last one.
+    next_cursor: Option<String>,
+    /// Unknown fields and the like.
+    warnings: Vec<String>,
+    stats: Stats,
+}
+
+/// Find records.
+#[utoipa::path(
+    post,
+    path = "/query",
+    tag = "ask",
+    params(
+        ("X-Tenant-ID" = Option<String>, Header, description = "Whose records; `default` without it"),
+        ("Accept" = Option<String>, Header, description = "application/x-ndjson streams one record a line"),
+    ),
+    request_body = QueryBody,
+    responses(
+        (status = 200, description = "A page, or with Accept: application/x-ndjson a stream", content(
+            (QueryAnswer = "application/json"), (String = "application/x-ndjson"))),
+        (status = 400, description = "The query is wrong; the message says where and how", body = ErrorBody),
+        (status = 422, description = "The query reached its time or memory limit", body = ErrorBody),
+        (status = 429, description = "As many queries run as may", body = ErrorBody),
+    )
+)]
+pub(crate) async fn post_query(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    let body = answer::json_body::<QueryBody>(&headers, &body)?;
+    run(&state, tenant, body, &headers).await
+}
+
+/// Find records, asked by parameters.
+#[utoipa::path(
+    get,
+    path = "/query",
+    tag = "ask",
+    params(
+        ("from" = Option<String>, Query, example = "-15m"),
+        ("to" = Option<String>, Query, example = "now"),
+        ("text" = Option<String>, Query, example = "timeout"),
+        ("level" = Option<String>, Query, description = "One or several, with commas", example = "error,fatal"),
+        ("service" = Option<String>, Query, description = "One or several, with commas"),
+        ("filter.FIELD" = Option<String>, Query, description = "Equality with any field"),
+        ("fields" = Option<String>, Query, description = "With commas", example = "timestamp,message"),
+        ("order" = Option<String>, Query, example = "desc"),
+        ("limit" = Option<u64>, Query, example = 100),
+        ("cursor" = Option<String>, Query),
+        ("timeout_ms" = Option<u64>, Query),
+    ),
+    responses(
+        (status = 200, description = "A page, or with Accept: application/x-ndjson a stream", body = QueryAnswer),
+        (status = 400, description = "The query is wrong; the message says where and how", body = ErrorBody),
+    )
+)]
+pub(crate) async fn get_query(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    let body = from_parameters(uri.query().unwrap_or_default())?;
+    run(&state, tenant, body, &headers).await
+}
+
+const PARAMETERS: &str =
+    "from, to, text, level, service, filter.FIELD, fields, order, limit, cursor, timeout_ms";
+
+/// The body that the parameters of a GET mean.
+fn from_parameters(parameters: &str) -> Result<QueryBody, ApiError> {
+    let mut body = QueryBody::default();
+    let mut filters = Map::new();
+    for (name, value) in url::form_urlencoded::parse(parameters.as_bytes()) {
+        let list = || {
+            value
+                .split(',')
+                .map(str::trim)
+                .filter(|part| !part.is_empty())
+        };
+        match &*name {
+            "from" => body.from = Some(Value::String(value.into_owned())),
+            "to" => body.to = Some(Value::String(value.into_owned())),
+            "text" => body.text = Some(value.into_owned()),
+            "level" | "service" => {
+                let values = list().map(|part| Value::String(part.to_owned())).collect();
+                filters.insert(name.into_owned(), Value::Array(values));
+            }
+            "fields" => body.fields = Some(list().map(str::to_owned).collect()),
+            "order" => {
+                let order = serde_json::from_value(Value::String(value.to_string()));
+                body.order = Some(order.map_err(|_unknown| {
+                    ApiError::bad_request(
+                        "invalid_body",
+                        format!("order is asc or desc, not {value:?}"),
+                    )
+                })?);
+            }
+            "limit" => body.limit = Some(number("limit", &value)?),
+            "timeout_ms" => body.timeout_ms = Some(number("timeout_ms", &value)?),
+            "cursor" => body.cursor = Some(value.into_owned()),
+            "query" => body.query = Some(value.into_owned()),
+            _ => match name.strip_prefix("filter.") {
+                Some(field) => {
+                    filters.insert(field.to_owned(), Value::String(value.into_owned()));
+                }
+                None => {
+                    let message = format!("there is no parameter {name:?}: use {PARAMETERS}");
+                    return Err(ApiError::bad_request("invalid_parameter", message));
+                }
+            },
+        }
+    }
+    if !filters.is_empty() {
+        body.filters = Some(Value::Object(filters));
+    }
+    Ok(body)
+}
+
+fn number(name: &str, value: &str) -> Result<u64, ApiError> {
+    value.parse().map_err(|_not_a_number| {
+        ApiError::bad_request(
+            "invalid_parameter",
+            format!("{name} is a number, not {value:?}"),
+        )
+    })
+}
+
+async fn run(
+    state: &AppState,
+    tenant: TenantId,
+    body: QueryBody,
+    headers: &HeaderMap,
+) -> Result<Response, ApiError> {
+    let query = log_query(tenant, body, state.clock.now_ns())?;
+    let accepts = |wanted: &str| {
+        let accept = headers
+            .get(header::ACCEPT)
+            .and_then(|value| value.to_str().ok());
+        accept.is_some_and(|accept| accept.contains(wanted))
+    };
+    if accepts("application/x-ndjson") {
+        let stream = state.engine.query_stream(query).await?;
+        let warnings = stream.warnings.join("; ");
+        let mut response = answer::ndjson(stream.batches).await?;
+        if let (false, Ok(value)) = (warnings.is_empty(), HeaderValue::from_str(&warnings)) {
+            response.headers_mut().insert("x-logmill-warning", value);
+        }
+        return Ok(response);
+    }
+    let page = state.engine.query(query).await?;
+    let body = render(&page).map_err(|error| ApiError::internal(&error))?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+/// The query that a body means.
+fn log_query(tenant: TenantId, body: QueryBody, now_ns: i64) -> Result<LogQuery, ApiError> {
+    if body.query.is_some() {
+        let message = "query (LogsQL) is not supported yet: use text and filters, or POST /sql";
+        return Err(ApiError::bad_request("not_supported", message));
+    }
+    let instant = |name: &str, value: Option<Value>, default_ns: i64| match value {
+        None => Ok(default_ns),
+        Some(Value::String(text)) => parse_time_expression(&text, now_ns)
+            .map_err(|error| ApiError::bad_request("invalid_time", format!("{name}: {error}"))),
+        Some(Value::Number(number)) => {
+            let epoch = number.as_i64().and_then(time::parse_epoch_i64);
+            let epoch = epoch.or_else(|| number.as_f64().and_then(time::parse_epoch_f64));
+            epoch.ok_or_else(|| {
+                let message = format!("{name}: {number} is not an epoch in s, ms, us or ns");
+                ApiError::bad_request("invalid_time", message)
+            })
+        }
+        Some(other) => {
+            let message = format!("{name}: {other} is not a time");
+            Err(ApiError::bad_request("invalid_time", message))
+        }
+    };
+    // A record that was just received may be a moment ahead of the clock that is read here.
+    let end_ns = instant("to", body.to, now_ns.saturating_add(time::SECOND_NS))?;
+    let start_ns = instant("from", body.from, end_ns.saturating_sub(DEFAULT_RANGE_NS))?;
+    if start_ns > end_ns {
+        return Err(ApiError::bad_request("invalid_time", "from is after to"));
+    }
+    let text = body.text.map(|text| TextQuery::parse(&text)).transpose()?;
+    let filters = body
+        .filters
+        .map(|filters| Filter::parse_all(&filters))
+        .transpose()?;
+    Ok(LogQuery {
+        tenant,
+        range: TimeRange { start_ns, end_ns },
+        text,
+        filters: filters.unwrap_or_default(),
+        fields: body.fields,
+        order: body.order.unwrap_or_default(),
+        limit: body.limit.unwrap_or(100),
+        cursor: body.cursor,
+        timeout_ms: body.timeout_ms,
+    })
+}
+
+fn render(page: &Page) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
+    let mut out = b"{\"records\":[".to_vec();
+    let mut first = true;
+    for batch in &page.batches {
+        let batch = plain(batch)?;
+        let renderer = Renderer::new(&batch)?;
+        for row in 0..batch.num_rows() {
+            if !first {
+                out.push(b',');
+            }
+            first = false;
+            renderer.write_record(row, &mut out);
+        }
+    }
+    out.extend_from_slice(b"],\"next_cursor\":");
+    serde_json::to_writer(&mut out, &page.next_cursor)?;
+    out.extend_from_slice(b",\"warnings\":");
+    serde_json::to_writer(&mut out, &page.warnings)?;
+    out.extend_from_slice(b",\"stats\":");
+    serde_json::to_writer(&mut out, &Stats::from(page.stats))?;
+    out.push(b'}');
+    Ok(out)
+}

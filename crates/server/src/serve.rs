@@ -1,0 +1,165 @@
+//! Connections: accepted, served, and ended in order.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware;
+use axum::response::{IntoResponse, Response};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::error::ApiError;
+use crate::options::size;
+use crate::{AppState, openapi, request_id};
+
+/// What ends a server before it is told to.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The metrics recorder could not be installed.
+    #[error("installing the metrics: {0}")]
+    Metrics(String),
+}
+
+/// Pause after an accept that failed (no file descriptors left, for instance).
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// Serves connections of `listener` until `stop` is cancelled, then finishes the requests under way within the grace.
+pub async fn serve(
+    listener: TcpListener,
+    state: AppState,
+    stop: CancellationToken,
+) -> Result<(), Error> {
+    let options = state.options.clone();
+    let router = router(state.clone());
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_millis(options.header_timeout_ms));
+    builder.http2().timer(TokioTimer::new());
+    let builder = Arc::new(builder);
+    let graceful = GracefulShutdown::new();
+    let places = Arc::new(Semaphore::new(
+        size(options.connections_max).min(Semaphore::MAX_PERMITS),
+    ));
+    loop {
+        let stream = tokio::select! {
+            () = stop.cancelled() => break,
+            stream = accept(&listener, &places) => stream,
+        };
+        let Some((stream, place)) = stream else {
+            continue;
+        };
+        let service = service(router.clone());
+        let connection = builder
+            .serve_connection(TokioIo::new(stream), service)
+            .into_owned();
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection ended early");
+            }
+            drop(place);
+        });
+    }
+    drop(listener);
+    state.stop();
+    let grace = Duration::from_millis(options.shutdown_grace_ms);
+    if tokio::time::timeout(grace, graceful.shutdown())
+        .await
+        .is_err()
+    {
+        tracing::warn!(
+            ?grace,
+            "requests were still under way after the grace; they are broken off"
+        );
+    }
+    Ok(())
+}
+
+/// The next connection, once there is a place for it.
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    let place = places.clone().acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, _)) => {
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "TCP_NODELAY");
+            }
+            Some((stream, place))
+        }
+        Err(error) => {
+            tracing::warn!(%error, "accepting a connection failed");
+            tokio::time::sleep(ACCEPT_RETRY).await;
+            None
+        }
+    }
+}
+
+fn service(
+    router: Router,
+) -> impl hyper::service::Service<
+    http::Request<Incoming>,
+    Response = Response,
+    Error = Infallible,
+    Future = impl Future<Output = Result<Response, Infallible>> + Send,
+> + Clone {
+    service_fn(move |request: http::Request<Incoming>| {
+        let router = router.clone();
+        async move { router.oneshot(request.map(axum::body::Body::new)).await }
+    })
+}
+
+/// All routes and what is around them.
+fn router(state: AppState) -> Router {
+    let (router, document) = openapi::routes().split_for_parts();
+    let swagger = utoipa_swagger_ui::SwaggerUi::new("/docs").url("/openapi.json", document);
+    router
+        .with_state(state)
+        .merge(swagger)
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn(request_id::layer))
+}
+
+async fn not_found(request: Request) -> ApiError {
+    let message = format!("there is nothing at {}: see /docs", request.uri().path());
+    ApiError::new(http::StatusCode::NOT_FOUND, "not_found", message)
+}
+
+async fn method_not_allowed(request: Request) -> ApiError {
+    let message = format!(
+        "{} does not take {}: see /docs",
+        request.uri().path(),
+        request.method()
+    );
+    ApiError::new(
+        http::StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        message,
+    )
+}
+
+fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
+    metrics::counter!("logmill_panics_total").increment(1);
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("a panic");
+    ApiError::internal(&format!("panic: {text}")).into_response()
+}

@@ -1,0 +1,108 @@
+//! What the routes share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use logmill_ingest::Decoder;
+use logmill_model::Clock;
+use logmill_query_api::QueryEngine;
+use logmill_store::Store;
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+
+use crate::budget::Budget;
+use crate::metrics::MetricsHandle;
+use crate::options::ServerOptions;
+
+/// The components that the routes call; built once, at start.
+#[derive(Clone)]
+pub struct AppState {
+    pub(crate) store: Arc<Store>,
+    pub(crate) engine: Arc<dyn QueryEngine>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) metrics: MetricsHandle,
+    pub(crate) options: Arc<ServerOptions>,
+    pub(crate) budget: Arc<Budget>,
+    pub(crate) workbenches: Arc<Workbenches>,
+    stopping: Arc<AtomicBool>,
+}
+
+impl AppState {
+    /// The state of a server over a store and an engine.
+    pub fn new(
+        store: Arc<Store>,
+        engine: Arc<dyn QueryEngine>,
+        clock: Arc<dyn Clock>,
+        metrics: MetricsHandle,
+        options: ServerOptions,
+    ) -> Self {
+        let processors = std::thread::available_parallelism().map_or(2, usize::from);
+        Self {
+            store,
+            engine,
+            clock,
+            metrics,
+            budget: Budget::new(options.inflight_max_bytes),
+            options: Arc::new(options),
+            workbenches: Arc::new(Workbenches::new(processors)),
+            stopping: Arc::default(),
+        }
+    }
+
+    /// From now on the server is not ready.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+}
+
+/// Buffers of a request's decoding, re-used from one to the next: fresh memory is slow.
+#[derive(Debug, Default)]
+pub(crate) struct Workbench {
+    pub(crate) wire: Vec<u8>,
+    pub(crate) body: Vec<u8>,
+    pub(crate) decoder: Decoder,
+}
+
+/// A buffer that grew beyond this is given back instead of kept.
+const KEPT_BYTES: usize = 8 << 20;
+
+/// The workbenches that nobody uses now, and the right to decode: as many at once as there are processors.
+#[derive(Debug)]
+pub(crate) struct Workbenches {
+    idle: Mutex<Vec<Workbench>>,
+    kept: usize,
+    decoding: Arc<Semaphore>,
+}
+
+impl Workbenches {
+    fn new(processors: usize) -> Self {
+        Self {
+            idle: Mutex::default(),
+            kept: processors * 2,
+            decoding: Arc::new(Semaphore::new(processors)),
+        }
+    }
+
+    pub(crate) fn take(&self) -> Workbench {
+        self.idle.lock().pop().unwrap_or_default()
+    }
+
+    pub(crate) fn give_back(&self, mut bench: Workbench) {
+        for buffer in [&mut bench.wire, &mut bench.body] {
+            buffer.clear();
+            buffer.shrink_to(KEPT_BYTES);
+        }
+        let mut idle = self.idle.lock();
+        if idle.len() < self.kept {
+            idle.push(bench);
+        }
+    }
+
+    pub(crate) fn decoding(&self) -> Arc<Semaphore> {
+        self.decoding.clone()
+    }
+}
