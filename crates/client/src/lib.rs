@@ -1,1 +1,20 @@
-//! The command line client side.
+//! The command line's client side: ingest files, ask, seed sample data, drive load.
+//!
+//! Invariant: everything goes through the HTTP surface, as any other client's requests do.
+
+mod http_client;
+mod ingest;
+mod load_test;
+mod output;
+mod query;
+mod sample;
+mod seed;
+mod server_process;
+mod sql;
+mod units;
+
+pub use ingest::IngestArguments;
+pub use load_test::LoadTestArguments;
+pub use query::QueryArguments;
+pub use seed::SeedArguments;
+pub use sql::SqlArguments;

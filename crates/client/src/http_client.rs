@@ -1,0 +1,252 @@
+//! A small HTTP client: keep-alive, timeouts, and retries of what may be tried again.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use clap::Args;
+use http::{HeaderMap, Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rand::Rng;
+use url::Url;
+
+/// Where the server is, and whose records are meant.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ServerArguments {
+    /// The server.
+    #[arg(
+        long,
+        env = "LOGMILL_URL",
+        default_value = "http://127.0.0.1:7280",
+        global = true
+    )]
+    pub(crate) url: Url,
+    /// The tenant; the server's default one without it.
+    #[arg(long, env = "LOGMILL_TENANT", global = true)]
+    pub(crate) tenant: Option<String>,
+}
+
+/// Longest time of one request: longer than the server lets a query run.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
+/// Time to establish a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest answer that is held in memory.
+const ANSWER_MAX_BYTES: usize = 1 << 30;
+/// Pauses between tries: doubled from the first to the last, with jitter.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// A client of one server.
+#[derive(Clone, Debug)]
+pub(crate) struct HttpClient {
+    client: Client<HttpConnector, Full<Bytes>>,
+    url: Url,
+    tenant: Option<String>,
+}
+
+/// An answer that was read whole.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+/// A request that can be sent again.
+#[derive(Clone, Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl HttpClient {
+    pub(crate) fn new(arguments: &ServerArguments) -> anyhow::Result<Self> {
+        let url = arguments.url.clone();
+        if url.scheme() != "http" {
+            bail!("{url}: only http:// URLs are supported; put a TLS proxy in between for https");
+        }
+        if url.host_str().is_none() {
+            bail!("{url}: the URL has no host");
+        }
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .build::<_, Full<Bytes>>(connector);
+        Ok(Self {
+            client,
+            url,
+            tenant: arguments.tenant.clone(),
+        })
+    }
+
+    pub(crate) fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// Sends a request, and returns the answer with its body still to come.
+    pub(crate) async fn send(
+        &self,
+        outgoing: &Outgoing,
+    ) -> anyhow::Result<http::Response<Incoming>> {
+        let base = self.url.as_str().trim_end_matches('/');
+        let mut request = Request::builder()
+            .method(outgoing.method.clone())
+            .uri(format!("{base}{}", outgoing.path))
+            .body(Full::new(outgoing.body.clone()))
+            .context("building a request")?;
+        *request.headers_mut() = outgoing.headers.clone();
+        if let Some(tenant) = &self.tenant {
+            let value = tenant
+                .parse()
+                .with_context(|| format!("--tenant {tenant:?}"))?;
+            request.headers_mut().insert("x-tenant-id", value);
+        }
+        let sent = tokio::time::timeout(REQUEST_TIMEOUT, self.client.request(request)).await;
+        match sent {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => bail!(
+                "cannot reach {}: {}; is the server running?",
+                self.url,
+                root_cause(&error)
+            ),
+            Err(_elapsed) => bail!("{} did not answer within {REQUEST_TIMEOUT:?}", self.url),
+        }
+    }
+
+    /// Sends a request and reads the answer.
+    pub(crate) async fn call(&self, outgoing: &Outgoing) -> anyhow::Result<Answer> {
+        let response = self.send(outgoing).await?;
+        let (parts, body) = response.into_parts();
+        let read = tokio::time::timeout(
+            REQUEST_TIMEOUT,
+            Limited::new(body, ANSWER_MAX_BYTES).collect(),
+        );
+        let body = match read.await {
+            Ok(Ok(collected)) => collected.to_bytes(),
+            Ok(Err(error)) => bail!("the answer of {} broke off: {error}", self.url),
+            Err(_elapsed) => bail!(
+                "the answer of {} took longer than {REQUEST_TIMEOUT:?}",
+                self.url
+            ),
+        };
+        Ok(Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+        })
+    }
+
+    /// Sends a request until it is answered with something final, or `patience` is over. Connection errors, 429 and 503
+    /// are tried again; `Retry-After` is respected.
+    pub(crate) async fn call_patiently(
+        &self,
+        outgoing: &Outgoing,
+        patience: Duration,
+        on_retry: &(dyn Fn(&str) + Sync),
+    ) -> anyhow::Result<Answer> {
+        let begun = Instant::now();
+        let mut pause = BACKOFF.0;
+        loop {
+            let outcome = self.call(outgoing).await;
+            let retry_after = match &outcome {
+                Ok(answer) if !is_retryable(answer.status) => return outcome,
+                Ok(answer) => answer.retry_after(),
+                Err(_) => None,
+            };
+            if begun.elapsed() + pause > patience {
+                return outcome;
+            }
+            let reason = match &outcome {
+                Ok(answer) => answer.error().to_string(),
+                Err(error) => error.to_string(),
+            };
+            on_retry(&reason);
+            let jittered = pause.mul_f64(rand::rng().random_range(0.5..1.5));
+            let left = patience.saturating_sub(begun.elapsed());
+            tokio::time::sleep(retry_after.unwrap_or(jittered).max(jittered).min(left)).await;
+            pause = (pause * 2).min(BACKOFF.1);
+        }
+    }
+}
+
+/// Whether the same request may succeed later.
+pub(crate) fn is_retryable(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+    )
+}
+
+impl Outgoing {
+    pub(crate) fn post(path: &str, content_type: &'static str, body: impl Into<Bytes>) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            header::CONTENT_TYPE,
+            http::HeaderValue::from_static(content_type),
+        );
+        Self {
+            method: Method::POST,
+            path: path.to_owned(),
+            headers,
+            body: body.into(),
+        }
+    }
+
+    pub(crate) fn get(path: &str) -> Self {
+        let (headers, body) = (HeaderMap::new(), Bytes::new());
+        Self {
+            method: Method::GET,
+            path: path.to_owned(),
+            headers,
+            body,
+        }
+    }
+}
+
+impl Answer {
+    fn retry_after(&self) -> Option<Duration> {
+        let seconds = self
+            .headers
+            .get(header::RETRY_AFTER)?
+            .to_str()
+            .ok()?
+            .parse()
+            .ok()?;
+        Some(Duration::from_secs(seconds))
+    }
+
+    /// The answer as an error of the server's.
+    pub(crate) fn error(&self) -> anyhow::Error {
+        let body: serde_json::Value = serde_json::from_slice(&self.body).unwrap_or_default();
+        let error = &body["error"];
+        match (error["code"].as_str(), error["message"].as_str()) {
+            (Some(code), Some(message)) => anyhow::anyhow!("{message} ({code})"),
+            _ => anyhow::anyhow!("the server answered {}", self.status),
+        }
+    }
+
+    /// The answer, or its error.
+    pub(crate) fn success(self) -> anyhow::Result<Self> {
+        if self.status.is_success() {
+            Ok(self)
+        } else {
+            Err(self.error())
+        }
+    }
+}
+
+/// The innermost reason, which is what a person can act on.
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut innermost: &dyn std::error::Error = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
