@@ -103,7 +103,10 @@ impl Settings {
         match file {
             Some(path) if !path.is_file() => bail!("there is no file {}", path.display()),
             Some(path) => figment = figment.merge(Toml::file_exact(path)),
-            None => figment = figment.merge(Toml::file_exact(DEFAULT_FILE)),
+            None if Path::new(DEFAULT_FILE).is_file() => {
+                figment = figment.merge(Toml::file_exact(DEFAULT_FILE));
+            }
+            None => {}
         }
         let mut settings: Self = figment
             .merge(Env::prefixed("LOGMILL_").ignore(&NOT_SETTINGS).split("__"))
