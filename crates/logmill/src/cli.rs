@@ -13,7 +13,12 @@ use crate::serve::ServeArguments;
 
 /// Takes logs in, keeps them, and answers questions about them.
 #[derive(Debug, Parser)]
-#[command(name = "logmill", version, max_term_width = 100, propagate_version = true)]
+#[command(
+    name = "logmill",
+    version,
+    max_term_width = 100,
+    propagate_version = true
+)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -42,7 +47,9 @@ enum Command {
 impl Arguments {
     /// Carries the command out.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()?;
         runtime.block_on(async {
             match self.command {
                 Command::Serve(arguments) => arguments.run().await,

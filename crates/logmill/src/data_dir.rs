@@ -34,9 +34,15 @@ impl DataDir {
             .open(&path)
             .with_context(|| format!("opening {}", path.display()))?;
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-            bail!("the data directory {} is in use by another logmill process", root.display());
+            bail!(
+                "the data directory {} is in use by another logmill process",
+                root.display()
+            );
         }
-        Ok(Self { root: root.to_owned(), _lock: lock })
+        Ok(Self {
+            root: root.to_owned(),
+            _lock: lock,
+        })
     }
 
     /// The write-ahead log.
@@ -65,14 +71,19 @@ mod tests {
         let root = folder.path().join("data");
         let first = DataDir::create(&root).unwrap();
         let error = DataDir::create(&root).unwrap_err().to_string();
-        assert!(error.contains("in use by another logmill process"), "{error}");
+        assert!(
+            error.contains("in use by another logmill process"),
+            "{error}"
+        );
         drop(first);
         DataDir::create(&root).unwrap();
     }
 
     #[test]
     fn a_missing_directory_is_named() {
-        let error = DataDir::open(Path::new("/nonexistent/data")).unwrap_err().to_string();
+        let error = DataDir::open(Path::new("/nonexistent/data"))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("/nonexistent/data"), "{error}");
     }
 }

@@ -54,7 +54,12 @@ impl DoctorArguments {
         }
         let segments = self.segments(&data_dir).await?;
         let healthy = !wal.is_corrupt() && segments.problems.is_empty();
-        let findings = Findings { healthy, wal, repair, segments };
+        let findings = Findings {
+            healthy,
+            wal,
+            repair,
+            segments,
+        };
         let mut out = std::io::stdout().lock();
         if self.json {
             serde_json::to_writer_pretty(&mut out, &findings)?;
@@ -63,7 +68,11 @@ impl DoctorArguments {
             let text = describe(&findings, before.as_ref());
             out.write_all(text.as_bytes())?;
         }
-        Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(if healthy {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
     }
 
     async fn segments(&self, data_dir: &DataDir) -> anyhow::Result<CatalogReport> {
@@ -81,28 +90,50 @@ fn describe(findings: &Findings, before: Option<&logmill_queue::Report>) -> Stri
     let mut lines = Vec::new();
     let Findings { wal, segments, .. } = findings;
     let entries: u64 = wal.files.iter().map(|file| file.entries).sum();
-    lines.push(format!("write-ahead log: {} files, {entries} intact entries", wal.files.len()));
+    lines.push(format!(
+        "write-ahead log: {} files, {entries} intact entries",
+        wal.files.len()
+    ));
     for file in &before.unwrap_or(wal).files {
         let Some(damage) = &file.damage else { continue };
         let what = if damage.torn_tail {
             "a torn tail, which the next start cuts off; nothing of it was acknowledged".to_owned()
         } else {
-            let lost = damage.entries_lost.map_or("an unknown number of".to_owned(), |n| n.to_string());
-            format!("{lost} entries are lost, {} intact ones follow", damage.entries_after)
+            let lost = damage
+                .entries_lost
+                .map_or("an unknown number of".to_owned(), |n| n.to_string());
+            format!(
+                "{lost} entries are lost, {} intact ones follow",
+                damage.entries_after
+            )
         };
-        lines.push(format!("  {} at byte {}: {}: {what}", file.path.display(), damage.offset, damage.detail));
+        lines.push(format!(
+            "  {} at byte {}: {}: {what}",
+            file.path.display(),
+            damage.offset,
+            damage.detail
+        ));
     }
     if before.is_none() && wal.is_corrupt() {
-        lines.push("  the server will not start; `logmill doctor --repair` sets the damage aside".to_owned());
+        lines.push(
+            "  the server will not start; `logmill doctor --repair` sets the damage aside"
+                .to_owned(),
+        );
         if !wal.is_contiguous() {
             lines.push("  entries are missing between two files".to_owned());
         }
     }
     if let Some(repair) = &findings.repair {
         for path in &repair.set_aside {
-            lines.push(format!("  repaired; the damaged file is kept as {}", path.display()));
+            lines.push(format!(
+                "  repaired; the damaged file is kept as {}",
+                path.display()
+            ));
         }
-        lines.push(format!("  {} entries were kept from behind damage", repair.entries_kept));
+        lines.push(format!(
+            "  {} entries were kept from behind damage",
+            repair.entries_kept
+        ));
     }
     lines.push(format!(
         "segments: {}, {} records, {} bytes",
@@ -115,8 +146,14 @@ fn describe(findings: &Findings, before: Option<&logmill_queue::Report>) -> Stri
         ));
     }
     for orphan in &segments.orphans {
-        lines.push(format!("  {orphan}: not in the catalog; the next start deletes it"));
+        lines.push(format!(
+            "  {orphan}: not in the catalog; the next start deletes it"
+        ));
     }
-    lines.push(if findings.healthy { "healthy".to_owned() } else { "damaged".to_owned() });
+    lines.push(if findings.healthy {
+        "healthy".to_owned()
+    } else {
+        "damaged".to_owned()
+    });
     lines.join("\n") + "\n"
 }

@@ -17,12 +17,23 @@ pub(crate) fn install(settings: &LogSettings) -> anyhow::Result<()> {
         LogFormat::Json => true,
         LogFormat::Text => false,
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     let installed = if json {
-        builder.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init()
+        builder
+            .json()
+            .flatten_event(true)
+            .with_current_span(true)
+            .with_span_list(false)
+            .try_init()
     } else {
         let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        builder.with_ansi(colour).with_target(false).compact().try_init()
+        builder
+            .with_ansi(colour)
+            .with_target(false)
+            .compact()
+            .try_init()
     };
     installed.map_err(|error| anyhow::anyhow!("installing the log: {error}"))
 }

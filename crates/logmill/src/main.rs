@@ -37,7 +37,10 @@ fn load_dotenv() {
     }
 }
 
-#[allow(clippy::print_stderr, reason = "the last word of a failed command is for its user")]
+#[allow(
+    clippy::print_stderr,
+    reason = "the last word of a failed command is for its user"
+)]
 fn report(error: &anyhow::Error) {
     eprintln!("logmill: {error:#}");
 }

@@ -13,7 +13,12 @@ use crate::data_dir::DataDir;
 #[derive(Debug, Args)]
 pub(crate) struct MigrateArguments {
     /// Where the data are.
-    #[arg(long, env = "LOGMILL_DATA_DIR", default_value = "logmill-data", global = true)]
+    #[arg(
+        long,
+        env = "LOGMILL_DATA_DIR",
+        default_value = "logmill-data",
+        global = true
+    )]
     data_dir: PathBuf,
     #[command(subcommand)]
     action: Option<Action>,
@@ -44,7 +49,11 @@ impl MigrateArguments {
                 MigrationState::Applied => "applied",
                 MigrationState::Pending => "pending",
             };
-            writeln!(out, "{:>4}  {state}  {}", migration.version, migration.description)?;
+            writeln!(
+                out,
+                "{:>4}  {state}  {}",
+                migration.version, migration.description
+            )?;
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -65,7 +65,9 @@ impl ServeArguments {
 fn warn_of_ignored_environment() {
     for name in ["DATABASE_URL", "REDIS_URL"] {
         if std::env::var_os(name).is_some() {
-            tracing::warn!("{name} is set, but this version keeps its queue and catalog in the data directory");
+            tracing::warn!(
+                "{name} is set, but this version keeps its queue and catalog in the data directory"
+            );
         }
     }
 }
@@ -86,7 +88,13 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let engine = Engine::new(store.clone(), settings.query.clone(), cursor_key)?;
 
     tracing::info!(%address, data_dir = %settings.data_dir.display(), version = env!("CARGO_PKG_VERSION"), "listening");
-    let state = AppState::new(store.clone(), Arc::new(engine), clock, metrics, settings.server);
+    let state = AppState::new(
+        store.clone(),
+        Arc::new(engine),
+        clock,
+        metrics,
+        settings.server,
+    );
     let served = logmill_server::serve(listener, state, stop).await;
     tracing::info!("stopping: flushing what is in memory");
     store.shutdown().await.context("shutting the store down")?;
@@ -106,9 +114,16 @@ async fn open_store(
     let objects = LocalFileSystem::new_with_prefix(&root)
         .with_context(|| format!("opening the object store {}", root.display()))?;
     let wal = data_dir.wal();
-    Store::open(settings.store.clone(), &wal, catalog, Arc::new(objects), Some(root), clock.clone())
-        .await
-        .with_context(|| format!("opening the store in {}", settings.data_dir.display()))
+    Store::open(
+        settings.store.clone(),
+        &wal,
+        catalog,
+        Arc::new(objects),
+        Some(root),
+        clock.clone(),
+    )
+    .await
+    .with_context(|| format!("opening the store in {}", settings.data_dir.display()))
 }
 
 /// The key that seals cursors: random at the first start, the same ever after.

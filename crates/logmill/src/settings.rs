@@ -15,8 +15,15 @@ use serde::{Deserialize, Serialize};
 pub(crate) const DEFAULT_FILE: &str = "logmill.toml";
 
 /// `LOGMILL_*` variables that are not settings of the server: the client's, and those of tests.
-const NOT_SETTINGS: [&str; 7] =
-    ["config", "url", "tenant", "loghub", "bench_file", "crash_rounds", "test_binary"];
+const NOT_SETTINGS: [&str; 7] = [
+    "config",
+    "url",
+    "tenant",
+    "loghub",
+    "bench_file",
+    "crash_rounds",
+    "test_binary",
+];
 
 /// Everything that a server can be told.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -76,7 +83,10 @@ impl Default for Settings {
 
 impl Default for LogSettings {
     fn default() -> Self {
-        Self { format: LogFormat::Auto, filter: "info".to_owned() }
+        Self {
+            format: LogFormat::Auto,
+            filter: "info".to_owned(),
+        }
     }
 }
 
@@ -163,14 +173,24 @@ mod tests {
         let mut settings = 0;
         for line in ENVIRONMENT.lines() {
             let line = line.trim_start_matches("# ");
-            let Some((name, _)) = line.split_once('=') else { continue };
-            let Some(name) = name.strip_prefix("LOGMILL_") else { continue };
+            let Some((name, _)) = line.split_once('=') else {
+                continue;
+            };
+            let Some(name) = name.strip_prefix("LOGMILL_") else {
+                continue;
+            };
             let name = name.to_lowercase();
             if NOT_SETTINGS.contains(&name.as_str()) {
                 continue;
             }
-            let found = name.split("__").try_fold(&all, |value, part| value.get(part));
-            assert!(found.is_some(), "LOGMILL_{} of .env.example is no setting", name.to_uppercase());
+            let found = name
+                .split("__")
+                .try_fold(&all, |value, part| value.get(part));
+            assert!(
+                found.is_some(),
+                "LOGMILL_{} of .env.example is no setting",
+                name.to_uppercase()
+            );
             settings += 1;
         }
         assert!(settings >= 5);
@@ -178,9 +198,17 @@ mod tests {
 
     #[test]
     fn listening_beyond_loopback_takes_an_explicit_yes() {
-        let open = Settings { listen: ([0, 0, 0, 0], 7280).into(), ..Settings::default() };
+        let open = Settings {
+            listen: ([0, 0, 0, 0], 7280).into(),
+            ..Settings::default()
+        };
         let error = open.check().unwrap_err().to_string();
         assert!(error.contains("--insecure-no-auth"), "{error}");
-        Settings { insecure_no_auth: true, ..open }.check().unwrap();
+        Settings {
+            insecure_no_auth: true,
+            ..open
+        }
+        .check()
+        .unwrap();
     }
 }

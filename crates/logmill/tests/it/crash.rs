@@ -23,7 +23,8 @@ struct Ledger {
 
 #[test]
 fn fifty_kills_lose_nothing_and_invent_nothing() {
-    let rounds: u64 = std::env::var("LOGMILL_CRASH_ROUNDS").map_or(50, |text| text.parse().unwrap());
+    let rounds: u64 =
+        std::env::var("LOGMILL_CRASH_ROUNDS").map_or(50, |text| text.parse().unwrap());
     // Small bounds, so that kills also hit flushes, catalog commits and changes of log files.
     let data = Data::new()
         .setting("STORE__FLUSH_BYTES", 60_000)
@@ -40,12 +41,19 @@ fn fifty_kills_lose_nothing_and_invent_nothing() {
     }
     let server = data.serve();
     retry(&server, &mut ledger);
-    assert_eq!(ledger.sent, ledger.acknowledged, "every batch was acknowledged in the end");
+    assert_eq!(
+        ledger.sent, ledger.acknowledged,
+        "every batch was acknowledged in the end"
+    );
     check(&server, &ledger, rounds);
     let (status, log) = server.stop();
     assert!(status.success(), "{log}");
     check(&data.serve(), &ledger, rounds + 1);
-    assert!(ledger.sent.len() as u64 > rounds * 20, "the clients got {} records in", ledger.sent.len());
+    assert!(
+        ledger.sent.len() as u64 > rounds * 20,
+        "the clients got {} records in",
+        ledger.sent.len()
+    );
 }
 
 /// Sends again what was not answered, with the same keys: it is stored once, whether it was in or not.
@@ -78,7 +86,10 @@ fn run_until_killed(server: Server, ledger: &mut Ledger, round: u64, pause: Dura
         std::thread::sleep(pause);
         server.kill();
         killed.store(true, Ordering::SeqCst);
-        clients.into_iter().map(|client| client.join().unwrap()).collect()
+        clients
+            .into_iter()
+            .map(|client| client.join().unwrap())
+            .collect()
     });
     for part in ledgers {
         ledger.sent.extend(part.sent);
@@ -88,15 +99,18 @@ fn run_until_killed(server: Server, ledger: &mut Ledger, round: u64, pause: Dura
 }
 
 fn client_loop(url: &str, round: u64, client: usize, killed: &AtomicBool) -> Ledger {
-    let config =
-        ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(30))).build();
+    let config = ureq::Agent::config_builder()
+        .timeout_global(Some(Duration::from_secs(30)))
+        .build();
     let agent: ureq::Agent = config.into();
     let mut ledger = Ledger::default();
     for batch in 0.. {
         if killed.load(Ordering::SeqCst) {
             break;
         }
-        let ids: Vec<String> = (0..20).map(|n| format!("{round}-{client}-{batch}-{n}")).collect();
+        let ids: Vec<String> = (0..20)
+            .map(|n| format!("{round}-{client}-{batch}-{n}"))
+            .collect();
         let key = format!("{round}-{client}-{batch}");
         ledger.sent.extend(ids.iter().cloned());
         let answer = agent
@@ -115,7 +129,10 @@ fn client_loop(url: &str, round: u64, client: usize, killed: &AtomicBool) -> Led
 fn check(server: &Server, ledger: &Ledger, round: u64) {
     let mut found: HashMap<String, u32> = HashMap::new();
     if !ledger.sent.is_empty() {
-        let answer = server.post_json("/sql", &json!({"query": "SELECT id FROM logs", "format": "csv"}));
+        let answer = server.post_json(
+            "/sql",
+            &json!({"query": "SELECT id FROM logs", "format": "csv"}),
+        );
         if answer.status == 400 {
             assert!(ledger.acknowledged.is_empty(), "round {round}: {answer:?}");
             return;
@@ -124,10 +141,32 @@ fn check(server: &Server, ledger: &Ledger, round: u64) {
             *found.entry(id.to_owned()).or_default() += 1;
         }
     }
-    let twice: Vec<_> = found.iter().filter(|(_, times)| **times != 1).take(5).collect();
-    assert!(twice.is_empty(), "round {round}: found more than once: {twice:?}");
-    let lost: Vec<_> = ledger.acknowledged.iter().filter(|id| !found.contains_key(*id)).take(5).collect();
-    assert!(lost.is_empty(), "round {round}: acknowledged and lost: {lost:?}");
-    let invented: Vec<_> = found.keys().filter(|id| !ledger.sent.contains(*id)).take(5).collect();
-    assert!(invented.is_empty(), "round {round}: found and never sent: {invented:?}");
+    let twice: Vec<_> = found
+        .iter()
+        .filter(|(_, times)| **times != 1)
+        .take(5)
+        .collect();
+    assert!(
+        twice.is_empty(),
+        "round {round}: found more than once: {twice:?}"
+    );
+    let lost: Vec<_> = ledger
+        .acknowledged
+        .iter()
+        .filter(|id| !found.contains_key(*id))
+        .take(5)
+        .collect();
+    assert!(
+        lost.is_empty(),
+        "round {round}: acknowledged and lost: {lost:?}"
+    );
+    let invented: Vec<_> = found
+        .keys()
+        .filter(|id| !ledger.sent.contains(*id))
+        .take(5)
+        .collect();
+    assert!(
+        invented.is_empty(),
+        "round {round}: found and never sent: {invented:?}"
+    );
 }

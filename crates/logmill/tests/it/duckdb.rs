@@ -23,8 +23,15 @@ fn python() -> PathBuf {
 
 fn ask(query: &str) -> String {
     let script = "import duckdb, sys; print(duckdb.sql(sys.argv[1]).fetchall())";
-    let output = Command::new(python()).args(["-c", script, query]).output().unwrap();
-    assert!(output.status.success(), "{query}: {}", text_of(&output.stderr));
+    let output = Command::new(python())
+        .args(["-c", script, query])
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{query}: {}",
+        text_of(&output.stderr)
+    );
     text_of(&output.stdout).trim().to_owned()
 }
 
@@ -32,12 +39,22 @@ fn ask(query: &str) -> String {
 fn duckdb_reads_the_segments_and_counts_the_same() {
     let data = Data::new();
     let server = data.serve();
-    let output = data.run(&["seed", "--url", &server.url, "--records", "20000", "--seed", "3"]);
+    let output = data.run(&[
+        "seed",
+        "--url",
+        &server.url,
+        "--records",
+        "20000",
+        "--seed",
+        "3",
+    ]);
     assert!(output.status.success(), "{}", text_of(&output.stderr));
     server.flush();
     server.ingest(&[json!({"message": "in a segment of its own", "only_here": 1})]);
     server.flush();
-    let files = data.path().join("objects/tenants/default/segments/*/*.parquet");
+    let files = data
+        .path()
+        .join("objects/tenants/default/segments/*/*.parquet");
     let table = format!("read_parquet('{}', union_by_name = true)", files.display());
     for tail in [
         "",
@@ -47,9 +64,13 @@ fn duckdb_reads_the_segments_and_counts_the_same() {
         "WHERE timestamp >= TIMESTAMP '2026-01-01 00:00:00'",
     ] {
         let ours = &server.sql(&format!("SELECT count(*) FROM logs {tail}"))[0][0];
-        let theirs = ask(&format!("SET TimeZone = 'UTC'; SELECT count(*) FROM {table} {tail}"));
+        let theirs = ask(&format!(
+            "SET TimeZone = 'UTC'; SELECT count(*) FROM {table} {tail}"
+        ));
         assert_eq!(theirs, format!("[({ours},)]"), "{tail}");
     }
-    let newest = ask(&format!("SELECT max(timestamp) < now() + INTERVAL 1 MINUTE FROM {table}"));
+    let newest = ask(&format!(
+        "SELECT max(timestamp) < now() + INTERVAL 1 MINUTE FROM {table}"
+    ));
     assert_eq!(newest, "[(True,)]");
 }

@@ -42,12 +42,16 @@ pub(crate) struct Response {
 
 impl Data {
     pub(crate) fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), settings: Vec::new() }
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            settings: Vec::new(),
+        }
     }
 
     /// A setting for every server on this folder, such as `STORE__FLUSH_BYTES`.
     pub(crate) fn setting(mut self, name: &str, value: impl ToString) -> Self {
-        self.settings.push((format!("LOGMILL_{name}"), value.to_string()));
+        self.settings
+            .push((format!("LOGMILL_{name}"), value.to_string()));
         self
     }
 
@@ -57,14 +61,22 @@ impl Data {
 
     /// Starts a server and waits until it is ready.
     pub(crate) fn serve(&self) -> Server {
-        self.try_serve().unwrap_or_else(|log| panic!("the server did not start:\n{log}"))
+        self.try_serve()
+            .unwrap_or_else(|log| panic!("the server did not start:\n{log}"))
     }
 
     /// Starts a server; its log when it does not become ready.
     pub(crate) fn try_serve(&self) -> Result<Server, String> {
         let mut command = Command::new(BINARY);
         command
-            .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--data-dir"])
+            .args([
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--log-format",
+                "json",
+                "--data-dir",
+            ])
             .arg(self.path())
             .current_dir(self.folder.path())
             .envs(self.settings.iter().map(|(name, value)| (name, value)))
@@ -76,7 +88,12 @@ impl Data {
         match address.recv_timeout(PATIENCE) {
             Ok(address) => {
                 let url = format!("http://{address}");
-                let server = Server { child, url, agent: agent(), log };
+                let server = Server {
+                    child,
+                    url,
+                    agent: agent(),
+                    log,
+                };
                 assert_eq!(server.get("/health/ready").status, 200);
                 Ok(server)
             }
@@ -90,14 +107,20 @@ impl Data {
 
     /// Runs a command of the binary in the folder, with nothing of the caller's environment that matters.
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
-        command(self.folder.path()).args(arguments).output().unwrap()
+        command(self.folder.path())
+            .args(arguments)
+            .output()
+            .unwrap()
     }
 }
 
 /// The binary in a folder, its settings cleared.
 pub(crate) fn command(folder: &Path) -> Command {
     let mut command = Command::new(BINARY);
-    command.current_dir(folder).stdin(Stdio::null()).env_remove("LOGMILL_URL");
+    command
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .env_remove("LOGMILL_URL");
     command.env_remove("NO_COLOR");
     command
 }
@@ -173,7 +196,11 @@ impl Server {
     }
 
     pub(crate) fn ingest_text(&self, query: &str, body: &str) -> Response {
-        self.post(&format!("/ingest?{query}"), &[("content-type", "text/plain")], body.as_bytes())
+        self.post(
+            &format!("/ingest?{query}"),
+            &[("content-type", "text/plain")],
+            body.as_bytes(),
+        )
     }
 
     /// A `/query` that must succeed.
@@ -188,7 +215,11 @@ impl Server {
     }
 
     pub(crate) fn post_json(&self, path: &str, body: &Value) -> Response {
-        self.post(path, &[("content-type", "application/json")], body.to_string().as_bytes())
+        self.post(
+            path,
+            &[("content-type", "application/json")],
+            body.to_string().as_bytes(),
+        )
     }
 
     /// The rows of a `/sql` that must succeed.
@@ -203,7 +234,9 @@ impl Server {
     }
 
     pub(crate) fn count(&self) -> u64 {
-        self.sql("SELECT count(*) FROM logs")[0][0].as_u64().unwrap()
+        self.sql("SELECT count(*) FROM logs")[0][0]
+            .as_u64()
+            .unwrap()
     }
 
     /// The value of an unlabelled sample, or the sum over the labels of a family.
@@ -237,7 +270,11 @@ impl Server {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return (status, self.log());
             }
-            assert!(Instant::now() < deadline, "the server does not stop:\n{}", self.log());
+            assert!(
+                Instant::now() < deadline,
+                "the server does not stop:\n{}",
+                self.log()
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -255,7 +292,10 @@ impl Drop for Server {
 }
 
 pub(crate) fn terminate(process_id: u32) {
-    let status = Command::new("kill").args(["-TERM", &process_id.to_string()]).status().unwrap();
+    let status = Command::new("kill")
+        .args(["-TERM", &process_id.to_string()])
+        .status()
+        .unwrap();
     assert!(status.success());
 }
 
@@ -263,10 +303,23 @@ fn read(mut response: ureq::http::Response<ureq::Body>) -> Result<Response, ureq
     let headers = response
         .headers()
         .iter()
-        .map(|(name, value)| (name.to_string(), value.to_str().unwrap_or_default().to_owned()))
+        .map(|(name, value)| {
+            (
+                name.to_string(),
+                value.to_str().unwrap_or_default().to_owned(),
+            )
+        })
         .collect();
-    let body = response.body_mut().with_config().limit(1 << 30).read_to_vec()?;
-    Ok(Response { status: response.status().as_u16(), headers, body })
+    let body = response
+        .body_mut()
+        .with_config()
+        .limit(1 << 30)
+        .read_to_vec()?;
+    Ok(Response {
+        status: response.status().as_u16(),
+        headers,
+        body,
+    })
 }
 
 impl Response {
@@ -280,16 +333,29 @@ impl Response {
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let found = self.headers.iter().find(|(header, _)| header.eq_ignore_ascii_case(name));
+        let found = self
+            .headers
+            .iter()
+            .find(|(header, _)| header.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     }
 
     /// Asserts the house's error shape and returns the message.
     pub(crate) fn error(&self, status: u16, code: &str) -> String {
-        assert_eq!(self.status, status, "{}", String::from_utf8_lossy(&self.body));
+        assert_eq!(
+            self.status,
+            status,
+            "{}",
+            String::from_utf8_lossy(&self.body)
+        );
         let error = &self.json()["error"];
         assert_eq!(error["code"], code, "{error}");
-        assert!(error["request_id"].as_str().is_some_and(|id| !id.is_empty()), "{error}");
+        assert!(
+            error["request_id"]
+                .as_str()
+                .is_some_and(|id| !id.is_empty()),
+            "{error}"
+        );
         error["message"].as_str().unwrap().to_owned()
     }
 }

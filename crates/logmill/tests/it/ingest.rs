@@ -41,8 +41,16 @@ fn objects_arrays_and_lines_are_the_same_records() {
     let data = Data::new();
     let server = data.serve();
     let record = json!({"timestamp": 1_763_000_000, "message": "one", "n": 1});
-    for body in [record.to_string(), format!("[{record},{record}]"), "[]".to_owned()] {
-        let answer = server.post("/ingest", &[("content-type", "application/json")], body.as_bytes());
+    for body in [
+        record.to_string(),
+        format!("[{record},{record}]"),
+        "[]".to_owned(),
+    ] {
+        let answer = server.post(
+            "/ingest",
+            &[("content-type", "application/json")],
+            body.as_bytes(),
+        );
         if body == "[]" {
             answer.error(400, "empty_body");
         } else {
@@ -53,7 +61,10 @@ fn objects_arrays_and_lines_are_the_same_records() {
     assert_eq!(answer.json()["accepted"], 2);
     let records = all(&server);
     assert_eq!(records.len(), 5);
-    assert!(records.iter().all(|found| found == &records[0]), "{records:?}");
+    assert!(
+        records.iter().all(|found| found == &records[0]),
+        "{records:?}"
+    );
 }
 
 #[test]
@@ -74,7 +85,10 @@ fn compressed_bodies_are_read() {
         ("zstd", zstd::encode_all(&body[..], 1).unwrap()),
         ("deflate", zlib.finish().unwrap()),
         ("deflate", raw.finish().unwrap()),
-        ("snappy", snap::raw::Encoder::new().compress_vec(&body).unwrap()),
+        (
+            "snappy",
+            snap::raw::Encoder::new().compress_vec(&body).unwrap(),
+        ),
         ("snappy", framed.into_inner().unwrap()),
     ];
     for (encoding, body) in &bodies {
@@ -93,12 +107,20 @@ fn every_refused_record_is_named_and_the_others_are_in() {
     let answer = server.ingest_ndjson(body, &[]);
     assert_eq!(answer.status, 200);
     let answer = answer.json();
-    assert_eq!((&answer["accepted"], &answer["rejected"]), (&json!(2), &json!(5)));
+    assert_eq!(
+        (&answer["accepted"], &answer["rejected"]),
+        (&json!(2), &json!(5))
+    );
     let named: Vec<_> = answer["errors"]
         .as_array()
         .unwrap()
         .iter()
-        .map(|error| (error["index"].as_u64().unwrap(), error["code"].as_str().unwrap()))
+        .map(|error| {
+            (
+                error["index"].as_u64().unwrap(),
+                error["code"].as_str().unwrap(),
+            )
+        })
         .collect();
     let expected = [
         (1, "malformed_json"),
@@ -119,22 +141,42 @@ fn a_retried_request_answers_as_the_first_and_stores_nothing_twice() {
     let body = b"{\"message\":\"once\"}\n{\"message\":\n";
     let key = [("idempotency-key", "batch-1")];
     let first = server.ingest_ndjson(body, &key);
-    assert_eq!((first.status, first.header("idempotent-replay")), (200, None));
+    assert_eq!(
+        (first.status, first.header("idempotent-replay")),
+        (200, None)
+    );
     let again = server.ingest_ndjson(body, &key);
-    assert_eq!((again.status, again.header("idempotent-replay")), (200, Some("true")));
+    assert_eq!(
+        (again.status, again.header("idempotent-replay")),
+        (200, Some("true"))
+    );
     assert_eq!(first.body, again.body);
-    server.ingest_ndjson(b"{\"message\":\"other\"}", &key).error(422, "idempotency_key_reused");
+    server
+        .ingest_ndjson(b"{\"message\":\"other\"}", &key)
+        .error(422, "idempotency_key_reused");
 
     server.kill();
     let server = data.serve();
-    assert_eq!(server.ingest_ndjson(body, &key).body, first.body, "out of the log");
+    assert_eq!(
+        server.ingest_ndjson(body, &key).body,
+        first.body,
+        "out of the log"
+    );
     server.flush();
     server.kill();
     let server = data.serve();
-    assert_eq!(server.ingest_ndjson(body, &key).body, first.body, "out of the catalog");
+    assert_eq!(
+        server.ingest_ndjson(body, &key).body,
+        first.body,
+        "out of the catalog"
+    );
     assert_eq!(server.count(), 1);
     let elsewhere = server.ingest_ndjson(body, &[key[0], ("x-tenant-id", "another")]);
-    assert_eq!(elsewhere.header("idempotent-replay"), None, "keys are a tenant's own");
+    assert_eq!(
+        elsewhere.header("idempotent-replay"),
+        None,
+        "keys are a tenant's own"
+    );
 }
 
 #[test]
@@ -155,21 +197,44 @@ fn text_lines_become_records() {
     assert_eq!(answer.json()["accepted"], 5, "{answer:?}");
     assert_eq!(answer.json()["continuation_lines"], 4, "{answer:?}");
     let records = all(&server);
-    assert!(records.iter().all(|record| record["environment"] == "test"), "{records:?}");
+    assert!(
+        records.iter().all(|record| record["environment"] == "test"),
+        "{records:?}"
+    );
     let with = |field: &str, value: &str| {
         let found = records.iter().find(|record| record[field] == value);
-        found.unwrap_or_else(|| panic!("no record has {field}={value}: {records:#?}")).clone()
+        found
+            .unwrap_or_else(|| panic!("no record has {field}={value}: {records:#?}"))
+            .clone()
     };
     let syslog = with("service", "nginx");
     assert_eq!(syslog["timestamp"], "2026-11-20T10:00:00.500Z");
-    assert_eq!((&syslog["host"], &syslog["level"]), (&json!("web1"), &json!("fatal")));
+    assert_eq!(
+        (&syslog["host"], &syslog["level"]),
+        (&json!("web1"), &json!("fatal"))
+    );
     let logfmt = with("message", "no such user");
-    assert_eq!((&logfmt["level"], &logfmt["user_id"]), (&json!("error"), &json!(42)));
+    assert_eq!(
+        (&logfmt["level"], &logfmt["user_id"]),
+        (&json!("error"), &json!(42))
+    );
     let access = with("path", "/cart");
-    assert_eq!((&access["status"], &access["level"]), (&json!(502), &json!("error")));
+    assert_eq!(
+        (&access["status"], &access["level"]),
+        (&json!(502), &json!("error"))
+    );
     assert_eq!(access["timestamp"], "2026-11-20T10:00:02Z");
-    let java = records.iter().find(|record| record["timestamp"] == "2026-11-20T10:00:03.004Z").unwrap();
-    assert!(java["message"].as_str().unwrap().contains("Caused by: java.io.IOException"), "{java}");
+    let java = records
+        .iter()
+        .find(|record| record["timestamp"] == "2026-11-20T10:00:03.004Z")
+        .unwrap();
+    assert!(
+        java["message"]
+            .as_str()
+            .unwrap()
+            .contains("Caused by: java.io.IOException"),
+        "{java}"
+    );
     with("message", "and something that no format fits");
 }
 
@@ -180,23 +245,40 @@ fn a_named_format_refuses_what_does_not_fit() {
     let answer = server.ingest_text("format=clf", "not an access log\n");
     assert_eq!(answer.status, 400);
     assert_eq!(answer.json()["errors"][0]["code"], "format_mismatch");
-    assert_eq!(server.ingest_text("format=raw", "a\nb\n").json()["accepted"], 2);
-    server.ingest_text("format=xml", "a").error(400, "invalid_format");
+    assert_eq!(
+        server.ingest_text("format=raw", "a\nb\n").json()["accepted"],
+        2
+    );
+    server
+        .ingest_text("format=xml", "a")
+        .error(400, "invalid_format");
 }
 
 #[test]
 fn types_that_meet_become_one_column_and_no_value_is_lost() {
     let data = Data::new();
     let server = data.serve();
-    let values = [json!(1), json!(2.5), json!("three"), json!(true), json!(9_007_199_254_740_993_i64)];
+    let values = [
+        json!(1),
+        json!(2.5),
+        json!("three"),
+        json!(true),
+        json!(9_007_199_254_740_993_i64),
+    ];
     for (index, value) in values.iter().enumerate() {
         server.ingest(&[json!({"timestamp": 1_763_000_000 + index, "mixed": value})]);
         if index % 2 == 0 {
             server.flush();
         }
     }
-    let found: Vec<_> = all(&server).iter().map(|record| record["mixed"].clone()).collect();
-    assert_eq!(found, ["1", "2.5", "three", "true", "9007199254740993"].map(|text| json!(text)));
+    let found: Vec<_> = all(&server)
+        .iter()
+        .map(|record| record["mixed"].clone())
+        .collect();
+    assert_eq!(
+        found,
+        ["1", "2.5", "three", "true", "9007199254740993"].map(|text| json!(text))
+    );
     let counted = server.sql("SELECT count(*) FROM logs WHERE mixed = '2.5'");
     assert_eq!(counted[0][0], 1);
 }
@@ -221,14 +303,24 @@ fn attributes_past_the_column_bound_are_still_found_by_name() {
 fn tenants_do_not_see_each_other() {
     let data = Data::new();
     let server = data.serve();
-    let tenant = [("x-tenant-id", "acme"), ("content-type", "application/json")];
+    let tenant = [
+        ("x-tenant-id", "acme"),
+        ("content-type", "application/json"),
+    ];
     server.ingest_ndjson(b"{\"message\":\"secret\",\"secret_field\":1}", &tenant[..1]);
     server.flush();
     server.ingest_ndjson(b"{\"message\":\"secret\",\"secret_field\":1}", &tenant[..1]);
     assert_eq!(server.count(), 0);
     let columns = server.sql("SHOW COLUMNS FROM logs");
-    assert!(!format!("{columns:?}").contains("secret_field"), "{columns:?}");
-    let theirs = server.post("/sql", &tenant, br#"{"query":"SELECT count(*) FROM logs"}"#).json();
+    assert!(
+        !format!("{columns:?}").contains("secret_field"),
+        "{columns:?}"
+    );
+    let theirs = server
+        .post("/sql", &tenant, br#"{"query":"SELECT count(*) FROM logs"}"#)
+        .json();
     assert_eq!(theirs["rows"][0][0], 2);
-    server.ingest_ndjson(b"{}", &[("x-tenant-id", "../default")]).error(400, "invalid_tenant");
+    server
+        .ingest_ndjson(b"{}", &[("x-tenant-id", "../default")])
+        .error(400, "invalid_tenant");
 }

@@ -38,11 +38,23 @@ fn metrics_count_what_happened() {
         "process_resident_memory_bytes",
     ];
     for name in expected {
-        assert!(text.contains(&format!("# TYPE {name} ")), "{name} is missing:\n{text}");
-        assert!(text.contains(&format!("# HELP {name} ")), "{name} has no help:\n{text}");
+        assert!(
+            text.contains(&format!("# TYPE {name} ")),
+            "{name} is missing:\n{text}"
+        );
+        assert!(
+            text.contains(&format!("# HELP {name} ")),
+            "{name} has no help:\n{text}"
+        );
     }
-    assert!(text.contains("logmill_ingest_records_total{outcome=\"accepted\"} 2"), "{text}");
-    assert!(text.contains("logmill_ingest_records_total{outcome=\"rejected\"} 1"), "{text}");
+    assert!(
+        text.contains("logmill_ingest_records_total{outcome=\"accepted\"} 2"),
+        "{text}"
+    );
+    assert!(
+        text.contains("logmill_ingest_records_total{outcome=\"rejected\"} 1"),
+        "{text}"
+    );
     assert_eq!(server.metric("logmill_segments"), 1.0);
 }
 
@@ -52,7 +64,15 @@ fn the_documentation_is_served() {
     let server = data.serve();
     let document = server.get("/openapi.json").json();
     assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
-    for path in ["/ingest", "/query", "/sql", "/health", "/health/ready", "/metrics", "/admin/flush"] {
+    for path in [
+        "/ingest",
+        "/query",
+        "/sql",
+        "/health",
+        "/health/ready",
+        "/metrics",
+        "/admin/flush",
+    ] {
         assert!(document["paths"].get(path).is_some(), "{path}");
     }
     let mut page = server.get("/docs");
@@ -66,7 +86,14 @@ fn the_documentation_is_served() {
 fn request_ids_are_returned() {
     let data = Data::new();
     let server = data.serve();
-    let answer = server.post("/query", &[("x-request-id", "mine-1"), ("content-type", "application/json")], b"{");
+    let answer = server.post(
+        "/query",
+        &[
+            ("x-request-id", "mine-1"),
+            ("content-type", "application/json"),
+        ],
+        b"{",
+    );
     assert_eq!(answer.header("x-request-id"), Some("mine-1"));
     assert_eq!(answer.json()["error"]["request_id"], "mine-1");
     assert!(server.get("/health").header("x-request-id").is_some());
@@ -92,7 +119,8 @@ fn a_stop_finishes_the_requests_under_way() {
     let data = Data::new();
     let server = data.serve();
     let body = ndjson(&[json!({"message": "slow"})]);
-    let mut connection = std::net::TcpStream::connect(server.url.trim_start_matches("http://")).unwrap();
+    let mut connection =
+        std::net::TcpStream::connect(server.url.trim_start_matches("http://")).unwrap();
     write!(
         connection,
         "POST /ingest HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\nContent-Length: {}\r\nExpect: 100-continue\r\n\r\n",
@@ -101,7 +129,10 @@ fn a_stop_finishes_the_requests_under_way() {
     .unwrap();
     let mut begun = [0; 25];
     connection.read_exact(&mut begun).unwrap();
-    assert!(begun.starts_with(b"HTTP/1.1 100"), "the request is under way");
+    assert!(
+        begun.starts_with(b"HTTP/1.1 100"),
+        "the request is under way"
+    );
     terminate(server.process_id());
     while !server.log().contains("signal received") {
         std::thread::sleep(std::time::Duration::from_millis(5));
@@ -119,7 +150,10 @@ fn a_stop_finishes_the_requests_under_way() {
 fn two_servers_do_not_share_a_directory() {
     let data = Data::new();
     let _server = data.serve();
-    let log = data.try_serve().err().expect("a second server must not start");
+    let log = data
+        .try_serve()
+        .err()
+        .expect("a second server must not start");
     assert!(log.contains("in use by another logmill process"), "{log}");
 }
 
@@ -129,7 +163,9 @@ fn a_full_memtable_refuses_with_retry_after_and_loses_nothing() {
         .setting("STORE__MEMTABLE_MAX_BYTES", 300_000)
         .setting("STORE__FLUSH_BYTES", 100_000);
     let server = data.serve();
-    let records: Vec<_> = (0..300).map(|n| json!({"n": n, "message": "x".repeat(500)})).collect();
+    let records: Vec<_> = (0..300)
+        .map(|n| json!({"n": n, "message": "x".repeat(500)}))
+        .collect();
     let body = ndjson(&records);
     let (mut accepted, mut refused) = (0, 0);
     for _ in 0..60 {
@@ -138,7 +174,14 @@ fn a_full_memtable_refuses_with_retry_after_and_loses_nothing() {
             200 => accepted += 300,
             429 => {
                 answer.error(429, "overloaded");
-                assert!(answer.header("retry-after").unwrap().parse::<u64>().unwrap() >= 1);
+                assert!(
+                    answer
+                        .header("retry-after")
+                        .unwrap()
+                        .parse::<u64>()
+                        .unwrap()
+                        >= 1
+                );
                 refused += 1;
                 server.flush();
             }
@@ -146,9 +189,16 @@ fn a_full_memtable_refuses_with_retry_after_and_loses_nothing() {
         }
     }
     assert_eq!(server.count(), accepted, "after {refused} refusals");
-    let large = ndjson(&(0..3_000).map(|n| json!({"n": n, "message": "x".repeat(500)})).collect::<Vec<_>>());
+    let large = ndjson(
+        &(0..3_000)
+            .map(|n| json!({"n": n, "message": "x".repeat(500)}))
+            .collect::<Vec<_>>(),
+    );
     let answer = server.ingest_ndjson(&large, &[]);
-    assert!([413, 429].contains(&answer.status), "more than the memtable ever holds: {answer:?}");
+    assert!(
+        [413, 429].contains(&answer.status),
+        "more than the memtable ever holds: {answer:?}"
+    );
     assert_eq!(server.count(), accepted);
 }
 

@@ -20,6 +20,9 @@ use crate::tenant::Tenant;
 /// A query without `from` looks this far back.
 const DEFAULT_RANGE_NS: i64 = 3_600 * time::SECOND_NS;
 
+/// Records of a page that names no limit.
+const DEFAULT_LIMIT: i64 = 100;
+
 /// What to look for; every part is optional, and all of them hold.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -42,8 +45,8 @@ pub(crate) struct QueryBody {
     #[schema(value_type = Option<String>, example = "desc")]
     order: Option<Order>,
     /// Records of a page.
-    #[schema(example = 100)]
-    limit: Option<u64>,
+    #[schema(example = 100, minimum = 1)]
+    limit: Option<i64>,
     /// `next_cursor` of the page before.
     cursor: Option<String>,
     /// Longest run, milliseconds; at most the server's own limit.
@@ -183,7 +186,7 @@ fn from_parameters(parameters: &str) -> Result<QueryBody, ApiError> {
     Ok(body)
 }
 
-fn number(name: &str, value: &str) -> Result<u64, ApiError> {
+fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, ApiError> {
     value.parse().map_err(|_not_a_number| {
         ApiError::bad_request(
             "invalid_parameter",
@@ -248,6 +251,10 @@ fn log_query(tenant: TenantId, body: QueryBody, now_ns: i64) -> Result<LogQuery,
     if start_ns > end_ns {
         return Err(ApiError::bad_request("invalid_time", "from is after to"));
     }
+    let limit = body.limit.unwrap_or(DEFAULT_LIMIT);
+    let limit = u64::try_from(limit).map_err(|_negative| {
+        ApiError::bad_request("invalid_limit", format!("limit is at least 1, not {limit}"))
+    })?;
     let text = body.text.map(|text| TextQuery::parse(&text)).transpose()?;
     let filters = body
         .filters
@@ -260,7 +267,7 @@ fn log_query(tenant: TenantId, body: QueryBody, now_ns: i64) -> Result<LogQuery,
         filters: filters.unwrap_or_default(),
         fields: body.fields,
         order: body.order.unwrap_or_default(),
-        limit: body.limit.unwrap_or(100),
+        limit,
         cursor: body.cursor,
         timeout_ms: body.timeout_ms,
     })

@@ -1,0 +1,4 @@
+//! Decoding as a whole.
+
+mod json;
+mod loghub;
