@@ -263,8 +263,13 @@ impl Server {
     }
 
     /// SIGTERM, and what the process says in the end.
-    pub(crate) fn stop(mut self) -> (ExitStatus, String) {
+    pub(crate) fn stop(self) -> (ExitStatus, String) {
         terminate(self.child.id());
+        self.wait()
+    }
+
+    /// Waits for a process that was told to stop.
+    pub(crate) fn wait(mut self) -> (ExitStatus, String) {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {

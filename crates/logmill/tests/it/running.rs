@@ -141,7 +141,7 @@ fn a_stop_finishes_the_requests_under_way() {
     let mut answer = String::new();
     connection.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    let (status, log) = server.stop();
+    let (status, log) = server.wait();
     assert!(status.success(), "{log}");
     assert_eq!(data.serve().count(), 1);
 }
