@@ -270,7 +270,7 @@ impl LoadTestArguments {
         }
         producer
             .join()
-            .map_err(|_| anyhow::anyhow!("making batches panicked"))??;
+            .map_err(|_panic| anyhow::anyhow!("making batches panicked"))??;
         Ok(measured)
     }
 

@@ -9,13 +9,14 @@ use arrow_array::{
 use arrow_buffer::{Buffer, ScalarBuffer};
 use arrow_schema::Schema;
 use logmill_model::field::{self, Canonical};
+use logmill_model::json::write_string;
 use logmill_model::{Level, time};
 use logmill_schema::ColumnType;
 use rustc_hash::FxHashMap;
 
 use crate::columns::{AttributeColumn, DictionaryColumn, NullableText};
 use crate::shape::{NameId, Shapes};
-use crate::value::{Value, write_json_string};
+use crate::value::Value;
 
 /// Where the values of a name go in this batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,7 +127,7 @@ impl BatchBuilder {
                     b','
                 };
                 self.overflow_row.push(separator);
-                write_json_string(&shapes.name(name).text, &mut self.overflow_row);
+                write_string(&shapes.name(name).text, &mut self.overflow_row);
                 self.overflow_row.push(b':');
                 value.write_json(&mut self.overflow_row);
             }

@@ -17,6 +17,7 @@ use crate::value::Value;
 use crate::{RecordErrorCode, Result};
 
 /// Reads JSON records, keeping its buffers from body to body.
+#[derive(Default)]
 pub(crate) struct JsonRecords {
     buffers: Buffers,
     buffers_depth: usize,
@@ -27,20 +28,6 @@ pub(crate) struct JsonRecords {
     /// The record as it was, when reading may have changed it in place.
     original: Vec<u8>,
     defaults: Defaults,
-}
-
-impl Default for JsonRecords {
-    fn default() -> Self {
-        Self {
-            buffers: Buffers::default(),
-            buffers_depth: 0,
-            tape: Vec::new(),
-            fields: Vec::new(),
-            canonical: Vec::new(),
-            original: Vec::new(),
-            defaults: Defaults::default(),
-        }
-    }
 }
 
 impl std::fmt::Debug for JsonRecords {

@@ -122,7 +122,7 @@ mod tests {
         ] {
             match elements(body) {
                 Err(Error::MalformedJson { offset: found, .. }) => {
-                    assert_eq!(found, offset, "{body}")
+                    assert_eq!(found, offset, "{body}");
                 }
                 other => panic!("{body}: {other:?}"),
             }

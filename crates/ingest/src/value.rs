@@ -1,7 +1,6 @@
 //! A value of a field, on its way into a column.
 
-use std::io::Write;
-
+use logmill_model::json::write_string;
 use logmill_schema::ColumnType;
 use simd_json::StaticNode;
 use simd_json::tape::Node;
@@ -58,7 +57,7 @@ impl<'a> Value<'a> {
     /// Appends the value as JSON.
     pub(crate) fn write_json(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Str(text) => write_json_string(text, out),
+            Self::Str(text) => write_string(text, out),
             Self::Integer(value) => {
                 out.extend_from_slice(itoa::Buffer::new().format(*value).as_bytes());
             }
@@ -115,29 +114,4 @@ fn write_node(nodes: &[Node<'_>], index: usize, out: &mut Vec<u8>) -> usize {
             index + 1
         }
     }
-}
-
-/// Appends a JSON string literal.
-pub(crate) fn write_json_string(text: &str, out: &mut Vec<u8>) {
-    out.push(b'"');
-    let mut rest = text.as_bytes();
-    let special = |byte: &u8| *byte < 0x20 || matches!(byte, b'"' | b'\\');
-    while let Some(position) = rest.iter().position(special) {
-        let (plain, from_special) = rest.split_at(position);
-        out.extend_from_slice(plain);
-        match from_special[0] {
-            b'"' => out.extend_from_slice(b"\\\""),
-            b'\\' => out.extend_from_slice(b"\\\\"),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            b'\t' => out.extend_from_slice(b"\\t"),
-            control => {
-                let written = write!(out, "\\u{control:04x}");
-                debug_assert!(written.is_ok(), "writing to memory does not fail");
-            }
-        }
-        rest = &from_special[1..];
-    }
-    out.extend_from_slice(rest);
-    out.push(b'"');
 }

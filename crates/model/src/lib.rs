@@ -5,6 +5,7 @@
 pub mod clock;
 pub mod error_kind;
 pub mod field;
+pub mod json;
 pub mod level;
 pub mod tenant;
 pub mod time;

@@ -12,6 +12,7 @@ use arrow_array::{Array, ArrayRef, Float32Array, RecordBatch, StringArray};
 use arrow_cast::cast;
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use arrow_schema::{ArrowError, DataType, TimeUnit};
+use logmill_model::json::write_string;
 use logmill_model::{field, time};
 
 /// A column whose values can be written as JSON, one row at a time.
@@ -97,7 +98,7 @@ impl<'a> Renderer<'a> {
             match column {
                 Column::Text(texts) if *name == field::OVERFLOW => {
                     let object = texts.value(row);
-                    out.extend_from_slice(object[1..object.len() - 1].as_bytes());
+                    out.extend_from_slice(&object.as_bytes()[1..object.len() - 1]);
                 }
                 _ => {
                     out.extend_from_slice(key);
@@ -217,33 +218,6 @@ fn write_float(value: f64, out: &mut Vec<u8>) {
     } else {
         out.extend_from_slice(b"null");
     }
-}
-
-/// Appends a JSON string literal.
-pub fn write_string(text: &str, out: &mut Vec<u8>) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    out.push(b'"');
-    let mut rest = text.as_bytes();
-    let special = |byte: &u8| *byte < 0x20 || matches!(byte, b'"' | b'\\');
-    while let Some(position) = rest.iter().position(special) {
-        let (before, from_special) = rest.split_at(position);
-        out.extend_from_slice(before);
-        match from_special[0] {
-            b'"' => out.extend_from_slice(b"\\\""),
-            b'\\' => out.extend_from_slice(b"\\\\"),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            b'\t' => out.extend_from_slice(b"\\t"),
-            control => {
-                out.extend_from_slice(b"\\u00");
-                out.push(HEX[usize::from(control >> 4)]);
-                out.push(HEX[usize::from(control & 15)]);
-            }
-        }
-        rest = &from_special[1..];
-    }
-    out.extend_from_slice(rest);
-    out.push(b'"');
 }
 
 /// Appends a batch's rows as CSV (RFC 4180), times as RFC 3339; a header first when `header` is true.

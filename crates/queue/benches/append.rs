@@ -18,7 +18,7 @@ fn append(criterion: &mut Criterion) {
             bencher.iter(|| {
                 let appended = runtime.block_on(log.append(vec![7; bytes], Box::new(|_| {})));
                 let sequence = appended.expect("the disk has room");
-                if sequence.0 % 64 == 0 {
+                if sequence.0.is_multiple_of(64) {
                     log.truncate_before(sequence)
                         .expect("old files can be deleted");
                 }

@@ -28,6 +28,9 @@ pub struct Sequence(pub u64);
 /// an entry becomes visible to readers. It must be short and must not block.
 pub type OnDurable = Box<dyn FnOnce(Sequence) + Send>;
 
+/// Takes the entries that a log replays, in order; an error stops the replay.
+pub type Replay<'a> = dyn FnMut(Sequence, &[u8]) -> std::result::Result<(), String> + 'a;
+
 /// What a queue says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueueStatus {

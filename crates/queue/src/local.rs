@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use crate::files::{Files, Lock, SystemFiles};
 use crate::recovery::{LogFile, io_error};
 use crate::writer::Writer;
-use crate::{Error, OnDurable, QueueStatus, Result, Sequence, opening};
+use crate::{Error, OnDurable, QueueStatus, Replay, Result, Sequence, opening};
 
 /// Settings of a [`LocalLog`].
 #[derive(Clone, Debug)]
@@ -87,7 +87,7 @@ impl LocalLog {
         directory: &Path,
         options: LocalLogOptions,
         replay_from: Sequence,
-        replay: &mut dyn FnMut(Sequence, &[u8]) -> Result<(), String>,
+        replay: &mut Replay<'_>,
     ) -> Result<Self> {
         Self::open_in(
             Arc::new(SystemFiles),
@@ -103,7 +103,7 @@ impl LocalLog {
         directory: &Path,
         options: LocalLogOptions,
         replay_from: Sequence,
-        replay: &mut dyn FnMut(Sequence, &[u8]) -> Result<(), String>,
+        replay: &mut Replay<'_>,
     ) -> Result<Self> {
         let lock = take_directory(files.as_ref(), directory)?;
         let opened = opening::open(files.as_ref(), directory, replay_from, replay)?;
@@ -163,7 +163,7 @@ impl LocalLog {
 
     fn send(&self, command: Command) -> Result<()> {
         match &*self.writer.lock() {
-            Some((writer, _)) => writer.send(command).map_err(|_| Error::Closed),
+            Some((writer, _)) => writer.send(command).map_err(|_gone| Error::Closed),
             None => Err(Error::Closed),
         }
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::files::{AppendFile, Files};
 use crate::format::{FILE_HEADER, FileHeader};
 use crate::recovery::{Damage, FileScan, LogFile, file_path, io_error, log_files, scan_file};
-use crate::{Error, Result, Sequence};
+use crate::{Error, Replay, Result, Sequence};
 
 /// A log that can be written to.
 pub(crate) struct Opened {
@@ -18,7 +18,7 @@ pub(crate) fn open(
     files: &dyn Files,
     directory: &Path,
     replay_from: Sequence,
-    replay: &mut dyn FnMut(Sequence, &[u8]) -> Result<(), String>,
+    replay: &mut Replay<'_>,
 ) -> Result<Opened> {
     let mut found = log_files(files, directory)?;
     check_start(&found, replay_from)?;

@@ -55,6 +55,9 @@ pub(crate) fn io_error(operation: &'static str, path: &Path, source: io::Error) 
     }
 }
 
+/// Takes the intact entries of a file: sequence and payload.
+pub(crate) type Visit<'a> = dyn FnMut(u64, &[u8]) -> Result<(), String> + 'a;
+
 /// What reading a file came to.
 #[derive(Debug)]
 pub(crate) struct FileScan {
@@ -96,7 +99,7 @@ pub(crate) fn scan_file(
     files: &dyn Files,
     file: &LogFile,
     buffer: &mut Vec<u8>,
-    visit: &mut dyn FnMut(u64, &[u8]) -> Result<(), String>,
+    visit: &mut Visit<'_>,
 ) -> Result<FileScan> {
     let path = &file.path;
     let (reader, bytes) = files
@@ -151,7 +154,7 @@ fn frames(
     file: &LogFile,
     scan: &mut FileScan,
     buffer: &mut Vec<u8>,
-    visit: &mut dyn FnMut(u64, &[u8]) -> Result<(), String>,
+    visit: &mut Visit<'_>,
 ) -> Result<Option<String>> {
     let path = &file.path;
     loop {

@@ -236,7 +236,10 @@ fn options() -> LocalLogOptions {
     }
 }
 
-fn open(files: &SimulatedFiles, from: u64) -> crate::Result<(LocalLog, Vec<(u64, Vec<u8>)>)> {
+/// Sequences and payloads.
+type Replayed = Vec<(u64, Vec<u8>)>;
+
+fn open(files: &SimulatedFiles, from: u64) -> crate::Result<(LocalLog, Replayed)> {
     let mut replayed = Vec::new();
     let files = Arc::new(files.clone());
     let log = LocalLog::open_in(

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -95,10 +95,7 @@ impl Writer {
                         break;
                     }
                 }
-                next = match commands.try_recv() {
-                    Ok(command) => Some(command),
-                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-                };
+                next = commands.try_recv().ok();
             }
             self.commit(&mut group);
             if closing {

@@ -62,7 +62,11 @@ impl SegmentMetadata {
                 .ok_or_else(|| Error::NotASegment(format!("the footer has no {key}")))
         };
         let not_a_number = |key: &str| Error::NotASegment(format!("{key} is not a number"));
-        let number = |key: &str| value(key)?.parse::<i64>().map_err(|_| not_a_number(key));
+        let number = |key: &str| {
+            value(key)?
+                .parse::<i64>()
+                .map_err(|_not_i64| not_a_number(key))
+        };
         let version = value(FORMAT_VERSION_KEY)?
             .parse()
             .map_err(|_not_u32| not_a_number(FORMAT_VERSION_KEY))?;

@@ -48,13 +48,16 @@ pub async fn verify(catalog: &dyn Catalog, objects: Arc<dyn ObjectStore>) -> Res
     };
     let rows = catalog.segments().await?;
     let known: FxHashSet<&str> = rows.iter().map(|row| row.path.as_str()).collect();
-    let mut report = CatalogReport::default();
-    report.orphans = objects
+    let orphans = objects
         .list()
         .await?
         .into_iter()
         .filter(|path| !known.contains(path.as_str()))
         .collect();
+    let mut report = CatalogReport {
+        orphans,
+        ..CatalogReport::default()
+    };
     for row in &rows {
         report.segments += 1;
         report.rows += row.rows;

@@ -101,7 +101,7 @@ pub(crate) fn decode(payload: &[u8]) -> Result<Payload> {
     let has_key = take::<1>(&mut rest)?[0];
     let tenant: TenantId = text(&mut rest)?
         .parse()
-        .map_err(|_| damaged("the tenant's name"))?;
+        .map_err(|_invalid| damaged("the tenant's name"))?;
     let idempotency = match has_key {
         0 => None,
         1 => Some(IdempotencyRow {
@@ -156,7 +156,7 @@ fn bytes<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8]> {
 }
 
 fn text<'a>(rest: &mut &'a [u8]) -> Result<&'a str> {
-    std::str::from_utf8(bytes(rest)?).map_err(|_| damaged("a text is not UTF-8"))
+    std::str::from_utf8(bytes(rest)?).map_err(|_invalid| damaged("a text is not UTF-8"))
 }
 
 #[cfg(test)]

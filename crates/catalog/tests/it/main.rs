@@ -1,5 +1,11 @@
 //! The catalog's contract, over every implementation, and what is special to each.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and says what it saw"
+)]
+
 use std::path::Path;
 
 use logmill_catalog::{

@@ -166,11 +166,10 @@ fn next_lines(
             carried,
             if bytes_enough { wanted } else { usize::MAX },
             most,
-        ) {
-            if bytes_enough || cut.records == most {
-                let rest = carried.split_off(cut.end);
-                return Ok(Some(std::mem::replace(carried, rest)));
-            }
+        ) && (bytes_enough || cut.records == most)
+        {
+            let rest = carried.split_off(cut.end);
+            return Ok(Some(std::mem::replace(carried, rest)));
         }
         let before = carried.len();
         let read = file

@@ -1,5 +1,11 @@
 //! The real binary, driven as its users drive it: over HTTP and from the command line.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and says what it saw"
+)]
+
 mod bad_input;
 mod command_line;
 mod crash;

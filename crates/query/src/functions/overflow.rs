@@ -49,7 +49,7 @@ impl ScalarUDFImpl for OverflowGet {
         };
         // Most objects do not even contain the name: they need no parsing.
         let mut quoted = Vec::new();
-        logmill_query_api::render::write_string(name, &mut quoted);
+        logmill_model::json::write_string(name, &mut quoted);
         let quoted = String::from_utf8_lossy(&quoted).into_owned();
         let objects = cast(&objects.to_array(rows)?, &DataType::Utf8View)?;
         let values: StringViewArray = objects

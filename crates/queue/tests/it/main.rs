@@ -1,12 +1,21 @@
 //! The log on a real file system.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and says what it saw"
+)]
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use logmill_queue::{Error, LocalLog, LocalLogOptions, Sequence, inspect, repair};
 
-fn open(directory: &Path, from: u64) -> Result<(LocalLog, Vec<(u64, Vec<u8>)>), Error> {
+/// Sequences and payloads.
+type Replayed = Vec<(u64, Vec<u8>)>;
+
+fn open(directory: &Path, from: u64) -> Result<(LocalLog, Replayed), Error> {
     let mut replayed = Vec::new();
     let options = LocalLogOptions {
         file_max_bytes: 20_000,

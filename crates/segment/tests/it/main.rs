@@ -1,5 +1,11 @@
 //! Segments as their readers find them.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and says what it saw"
+)]
+
 use std::path::PathBuf;
 use std::sync::Arc;
 

@@ -53,9 +53,11 @@ pub(crate) struct Folder {
 
 impl Folder {
     pub(crate) fn new() -> Self {
-        let mut options = StoreOptions::default();
         // Flushes happen when a test says so.
-        options.flush_interval_ms = 3_600_000;
+        let options = StoreOptions {
+            flush_interval_ms: 3_600_000,
+            ..StoreOptions::default()
+        };
         Self {
             folder: tempfile::tempdir().unwrap(),
             options,
