@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use arrow_array::cast::AsArray;
-use arrow_array::{Array as _, BooleanArray};
+use arrow_array::BooleanArray;
 use arrow_cast::cast;
 use arrow_schema::DataType;
 use datafusion::common::{DataFusionError, Result, ScalarValue};
@@ -113,7 +113,7 @@ impl ScalarUDFImpl for TextFunction {
                     .collect::<Result<_>>()?
             }
         };
-        debug_assert_eq!(found.len(), rows);
+        debug_assert_eq!(arrow_array::Array::len(&found), rows);
         Ok(ColumnarValue::Array(Arc::new(found)))
     }
 }
