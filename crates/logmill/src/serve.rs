@@ -132,7 +132,7 @@ async fn cursor_key(catalog: &dyn Catalog) -> anyhow::Result<[u8; 32]> {
     let kept = catalog.setting(CURSOR_KEY, &fresh).await?;
     let length = kept.len();
     kept.try_into()
-        .map_err(|_| anyhow::anyhow!("the catalog's {CURSOR_KEY} has {length} bytes instead of 32"))
+        .map_err(|_wrong_length| anyhow::anyhow!("the catalog's {CURSOR_KEY} has {length} bytes instead of 32"))
 }
 
 /// A token that SIGTERM or SIGINT cancels; a second signal ends the process at once (what was acknowledged

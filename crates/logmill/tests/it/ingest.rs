@@ -25,12 +25,12 @@ fn an_acknowledged_record_is_found_at_once_and_after_a_restart() {
         "service": "storage", "host": "n1", "_stream": r#"{host="n1",service="storage"}"#,
         "free.bytes": 12, "free.share": 0.5, "tags": r#"["a",1]"#, "ok": true,
     });
-    assert_eq!(all(&server), [expected.clone()]);
+    assert_eq!(all(&server), std::slice::from_ref(&expected));
     server.kill();
     let server = data.serve();
-    assert_eq!(all(&server), [expected.clone()]);
+    assert_eq!(all(&server), std::slice::from_ref(&expected));
     server.flush();
-    assert_eq!(all(&server), [expected.clone()]);
+    assert_eq!(all(&server), std::slice::from_ref(&expected));
     let (status, log) = server.stop();
     assert!(status.success(), "{log}");
     assert_eq!(all(&data.serve()), [expected]);
