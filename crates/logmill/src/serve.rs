@@ -131,8 +131,9 @@ async fn cursor_key(catalog: &dyn Catalog) -> anyhow::Result<[u8; 32]> {
     let fresh: [u8; 32] = rand::random();
     let kept = catalog.setting(CURSOR_KEY, &fresh).await?;
     let length = kept.len();
-    kept.try_into()
-        .map_err(|_wrong_length| anyhow::anyhow!("the catalog's {CURSOR_KEY} has {length} bytes instead of 32"))
+    kept.try_into().map_err(|_wrong_length| {
+        anyhow::anyhow!("the catalog's {CURSOR_KEY} has {length} bytes instead of 32")
+    })
 }
 
 /// A token that SIGTERM or SIGINT cancels; a second signal ends the process at once (what was acknowledged

@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, LazyLock};
 
-use arrow_array::cast::AsArray;
 use arrow_array::BooleanArray;
+use arrow_array::cast::AsArray;
 use arrow_cast::cast;
 use arrow_schema::DataType;
 use datafusion::common::{DataFusionError, Result, ScalarValue};
