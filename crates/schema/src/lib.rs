@@ -2,7 +2,7 @@
 //!
 //! A tenant's attributes are typed by their values, batch by batch. This crate is the one place that knows
 //! what happens when types meet: [`ColumnType::join`] is the lattice, [`TableSchema`] the union of schemas,
-//! [`adapt`] brings a batch to a schema without losing a value.
+//! [`adapt()`] brings a batch to a schema without losing a value.
 
 mod adapt;
 mod column_type;
