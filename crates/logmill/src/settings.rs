@@ -15,14 +15,15 @@ use serde::{Deserialize, Serialize};
 pub(crate) const DEFAULT_FILE: &str = "logmill.toml";
 
 /// `LOGMILL_*` variables that are not settings of the server: the client's, and those of tests.
-const NOT_SETTINGS: [&str; 7] = [
+const NOT_SETTINGS: [&str; 8] = [
     "config",
     "url",
     "tenant",
     "loghub",
     "bench_file",
     "crash_rounds",
-    "test_binary",
+    "test_python",
+    "cache",
 ];
 
 /// Everything that a server can be told.

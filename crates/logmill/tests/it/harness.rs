@@ -78,9 +78,7 @@ impl Data {
                 "--data-dir",
             ])
             .arg(self.path())
-            .current_dir(self.folder.path())
             .envs(self.settings.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
