@@ -49,6 +49,7 @@ impl<'a> CanonicalValues<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct BatchBuilder {
     rows: usize,
+    columns_max: usize,
     timestamps: Vec<i64>,
     level_keys: Vec<i32>,
     /// Whether the level of a row is unknown.
@@ -69,6 +70,11 @@ pub(crate) struct BatchBuilder {
     scratch: Vec<u8>,
     last_level: Option<(Box<str>, Option<Level>)>,
 }
+
+/// Values of a batch, absent ones counted, about: what a sparse body may blow up to. Further attributes overflow.
+const CELLS_MAX: usize = 16 << 20;
+/// Attribute columns of a batch however many rows it has.
+const COLUMNS_MIN: usize = 4;
 
 /// No value, as a key of a dictionary.
 const NONE: i32 = -1;
@@ -93,6 +99,11 @@ impl BatchBuilder {
         self.names.clear();
         self.places.clear();
         self.streams.clear();
+    }
+
+    /// Bounds the columns of a batch that may get this many rows: columns are padded to the rows of all.
+    pub(crate) fn expect_rows(&mut self, rows_max: usize) {
+        self.columns_max = (CELLS_MAX / rows_max.max(1)).max(COLUMNS_MIN);
     }
 
     pub(crate) fn rows(&self) -> usize {
@@ -139,7 +150,7 @@ impl BatchBuilder {
         if self.places.len() < shapes.names_len() {
             self.places.resize(shapes.names_len(), Place::Unknown);
         }
-        let place = if admit(&shapes.name(name).text) {
+        let place = if self.names.len() < self.columns_max && admit(&shapes.name(name).text) {
             let index = self.names.len();
             if index == self.attributes.len() {
                 self.attributes.push(AttributeColumn::default());

@@ -110,6 +110,13 @@ impl Decoder {
         }
         self.batch.clear();
         let mut outcome = Outcome::new(options.limits.errors_max);
+        // A record begins with a line or with a brace.
+        self.batch.expect_rows(match options.format {
+            BodyFormat::Json => memchr::memchr_iter(b'{', body).count(),
+            BodyFormat::Ndjson | BodyFormat::Text(_) => {
+                memchr::memchr_iter(b'\n', body).count() + 1
+            }
+        });
         match options.format {
             BodyFormat::Json => {
                 self.json.document(

@@ -98,7 +98,19 @@ impl<'a> Renderer<'a> {
             match column {
                 Column::Text(texts) if *name == field::OVERFLOW => {
                     let object = texts.value(row);
-                    out.extend_from_slice(&object.as_bytes()[1..object.len() - 1]);
+                    let members = object
+                        .strip_prefix('{')
+                        .and_then(|rest| rest.strip_suffix('}'));
+                    match members {
+                        Some(members) if !members.is_empty() => {
+                            out.extend_from_slice(members.as_bytes());
+                        }
+                        // Not an object of ours: shown as the text it is.
+                        _ => {
+                            out.extend_from_slice(key);
+                            write_string(object, out);
+                        }
+                    }
                 }
                 _ => {
                     out.extend_from_slice(key);

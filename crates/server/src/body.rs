@@ -9,6 +9,9 @@ use http::StatusCode;
 use crate::budget::Share;
 use crate::error::ApiError;
 
+/// Memory set aside for a body before any of it is there.
+const EXPECTED_MAX_BYTES: u64 = 2 << 20;
+
 /// Reads a body into `out` (cleared first): at most `max_bytes`, within `timeout`.
 pub(crate) async fn read(
     body: Body,
@@ -23,11 +26,9 @@ pub(crate) async fn read(
         return Err(too_large(max_bytes));
     }
     let mut reserved = 0;
-    if let Some(length) = declared_length {
-        share.grow(length)?;
-        reserved = length;
-        out.reserve(usize::try_from(length).unwrap_or(0));
-    }
+    // What is declared is not taken in advance: a client that declares much and sends nothing must not hold it.
+    let expected = declared_length.unwrap_or(0).min(EXPECTED_MAX_BYTES);
+    out.reserve(usize::try_from(expected).unwrap_or(0));
     let mut chunks = body.into_data_stream();
     let read = async {
         while let Some(chunk) = chunks.next().await {

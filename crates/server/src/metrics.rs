@@ -15,6 +15,11 @@ pub struct MetricsHandle {
 }
 
 impl MetricsHandle {
+    /// Folds the samples that came since the last time into their buckets; without it they would pile up.
+    pub(crate) fn upkeep(&self) {
+        self.prometheus.run_upkeep();
+    }
+
     /// All metrics as Prometheus text.
     pub(crate) fn render(&self) -> String {
         self.process.collect();

@@ -15,6 +15,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -42,20 +43,23 @@ pub async fn serve(
 ) -> Result<(), Error> {
     let options = state.options.clone();
     let router = router(state.clone());
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+    // HTTP/1.1 alone: while it tells HTTP/2 apart, hyper waits for a silent client without a bound.
+    let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
     builder
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_millis(options.header_timeout_ms));
-    builder.http2().timer(TokioTimer::new());
     let builder = Arc::new(builder);
     let graceful = GracefulShutdown::new();
+    let upkeep = AbortOnDrop(tokio::spawn(keep_metrics(state.clone())));
+    let mut connections = JoinSet::new();
     let places = Arc::new(Semaphore::new(
         size(options.connections_max).min(Semaphore::MAX_PERMITS),
     ));
     loop {
         let stream = tokio::select! {
             () = stop.cancelled() => break,
+            Some(_ended) = connections.join_next() => continue,
             stream = accept(&listener, &places) => stream,
         };
         let Some((stream, place)) = stream else {
@@ -66,7 +70,7 @@ pub async fn serve(
             .serve_connection(TokioIo::new(stream), service)
             .into_owned();
         let connection = graceful.watch(connection);
-        tokio::spawn(async move {
+        connections.spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection ended early");
             }
@@ -85,7 +89,27 @@ pub async fn serve(
             "requests were still under way after the grace; they are broken off"
         );
     }
+    drop(upkeep);
     Ok(())
+}
+
+/// How often the samples of histograms are folded into their buckets, whether anybody asks for them or not.
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+
+async fn keep_metrics(state: AppState) {
+    loop {
+        tokio::time::sleep(METRICS_UPKEEP).await;
+        state.metrics.upkeep();
+    }
+}
+
+/// Ends a task when it is dropped.
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// The next connection, once there is a place for it.

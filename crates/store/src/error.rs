@@ -35,6 +35,16 @@ pub enum Error {
         /// The budget.
         limit: u64,
     },
+    /// A batch alone is more than the memtable ever holds.
+    #[error(
+        "the records take {bytes} bytes in memory; the memtable holds {limit}: send smaller batches"
+    )]
+    BatchTooLarge {
+        /// What the batch takes.
+        bytes: u64,
+        /// The budget.
+        limit: u64,
+    },
     /// One more tenant or idempotency key than the bound.
     #[error("{what}: the limit of {limit} is reached")]
     LimitReached {
@@ -72,6 +82,7 @@ impl Error {
             Self::Catalog(source) => source.kind(),
             Self::Segment(source) => source.kind(),
             Self::Object { .. } | Self::Io { .. } => ErrorKind::Unavailable,
+            Self::BatchTooLarge { .. } => ErrorKind::TooLarge,
             Self::MemtableFull { .. } | Self::LimitReached { .. } => ErrorKind::Overloaded,
             Self::Payload(_) => ErrorKind::Corrupt,
             Self::Closed => ErrorKind::Closed,

@@ -182,13 +182,15 @@ impl Store {
         if self.closed.load(Ordering::Acquire) {
             return Err(Error::Closed);
         }
-        let reservation = self
-            .budget
-            .reserve(memory_size(&request.batch))
-            .inspect_err(|_full| {
-                self.pressed.store(true, Ordering::Release);
-                self.flush_wanted.notify_one();
-            })?;
+        let bytes = memory_size(&request.batch);
+        let limit = self.options.memtable_max_bytes;
+        if bytes > limit {
+            return Err(Error::BatchTooLarge { bytes, limit });
+        }
+        let reservation = self.budget.reserve(bytes).inspect_err(|_full| {
+            self.pressed.store(true, Ordering::Release);
+            self.flush_wanted.notify_one();
+        })?;
         let received_at_ns = request.received_at_ns;
         let idempotency = request.idempotency.map(|(permit, answer)| {
             let row = permit.row(answer, received_at_ns);

@@ -264,3 +264,27 @@ fn attributes_past_the_bound_overflow() {
     assert_eq!(found[0]["past_the_bound.x"], 1, "another name has a column");
     assert_eq!(found[1]["_overflow"], r#"{"past_the_bound":"a\"b"}"#);
 }
+
+#[test]
+fn a_sparse_body_does_not_blow_up() {
+    let body: String = (0..100_000)
+        .map(|n| format!("{{\"a{}\":{n}}}\n", n % 2_000))
+        .collect();
+    let decoded = decode(&mut Decoder::new(), body.as_bytes(), BodyFormat::Ndjson).unwrap();
+    assert_eq!(decoded.accepted, 100_000);
+    let batch = decoded.batch.unwrap();
+    assert!(batch.num_columns() < 200, "{}", batch.num_columns());
+    let overflow = batch.column_by_name("_overflow").unwrap();
+    let attributes = batch
+        .columns()
+        .iter()
+        .filter(|column| *column.data_type() == DataType::Int64);
+    let kept: usize = attributes
+        .map(|column| column.len() - column.null_count())
+        .sum();
+    assert_eq!(
+        kept + overflow.len() - overflow.null_count(),
+        100_000,
+        "nothing is lost"
+    );
+}

@@ -155,12 +155,12 @@ fn limits_stop_a_query_and_say_which() {
     let data = Data::new()
         .setting("QUERY__MAX_ROWS", 1_000)
         .setting("QUERY__TIMEOUT_MS", 5_000)
-        .setting("QUERY__MEMORY_MAX_BYTES", 16 << 20);
+        .setting("QUERY__MEMORY_MAX_BYTES", 2 << 20);
     let server = data.serve();
     filled(&server);
-    let endless = "SELECT sum(a.value * b.value) FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b";
+    let endless = "SELECT sum(a.value * b.value) FROM generate_series(1, 50000) a, generate_series(1, 1000000000) b";
     server.try_sql(endless).error(422, "query_timeout");
-    let large = "SELECT value FROM generate_series(1, 5000000) ORDER BY value DESC";
+    let large = "SELECT value FROM generate_series(1, 2000000) ORDER BY value DESC";
     server.try_sql(large).error(422, "resource_exhausted");
     let long = server.try_post(
         "/sql",
@@ -180,7 +180,7 @@ fn a_client_that_goes_away_stops_its_query() {
     let data = Data::new();
     let server = data.serve();
     filled(&server);
-    let endless = "SELECT sum(a.value * b.value) FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b";
+    let endless = "SELECT sum(a.value * b.value) FROM generate_series(1, 50000) a, generate_series(1, 1000000000) b";
     let body = json!({ "query": endless }).to_string();
     let address = server.url.trim_start_matches("http://");
     let mut connection = std::net::TcpStream::connect(address).unwrap();

@@ -1,5 +1,7 @@
 //! What `/query` and `/sql` share: reading JSON bodies, and streaming batches as text.
 
+use std::time::Duration;
+
 use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse, Response};
 use futures::{Stream, StreamExt};
@@ -11,9 +13,10 @@ use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
 
 use crate::error::ApiError;
+use crate::{AppState, body};
 
 /// Longest body of a question.
-const QUESTION_MAX_BYTES: usize = 2 << 20;
+const QUESTION_MAX_BYTES: u64 = 2 << 20;
 
 /// What answering took.
 #[derive(Debug, Serialize, ToSchema)]
@@ -50,11 +53,29 @@ impl From<QueryStats> for Stats {
     }
 }
 
-/// A JSON body as `T`; what is wrong with it is said with its position.
-pub(crate) fn json_body<T: DeserializeOwned>(
+/// Reads the JSON body of a question, within its bounds of size and time.
+pub(crate) async fn question<T: DeserializeOwned>(
+    state: &AppState,
     headers: &HeaderMap,
-    body: &Bytes,
+    body: Body,
 ) -> Result<T, ApiError> {
+    let timeout = Duration::from_millis(state.options.body_timeout_ms);
+    let mut share = state.budget.share();
+    let mut bytes = Vec::new();
+    body::read(
+        body,
+        None,
+        QUESTION_MAX_BYTES,
+        timeout,
+        &mut share,
+        &mut bytes,
+    )
+    .await?;
+    json_body(headers, &bytes)
+}
+
+/// A JSON body as `T`; what is wrong with it is said with its position.
+fn json_body<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, ApiError> {
     let content_type = headers
         .get(header::CONTENT_TYPE)
         .map(|value| value.as_bytes().to_ascii_lowercase());
@@ -63,14 +84,6 @@ pub(crate) fn json_body<T: DeserializeOwned>(
         return Err(ApiError::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "unsupported_media_type",
-            message,
-        ));
-    }
-    if body.len() > QUESTION_MAX_BYTES {
-        let message = format!("a question has at most {QUESTION_MAX_BYTES} bytes");
-        return Err(ApiError::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "body_too_large",
             message,
         ));
     }

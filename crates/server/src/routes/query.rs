@@ -1,6 +1,6 @@
 //! `/query`: the structured filter.
 
-use axum::body::Bytes;
+use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, Uri, header};
@@ -94,9 +94,9 @@ pub(crate) async fn post_query(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
     headers: HeaderMap,
-    body: Bytes,
+    body: Body,
 ) -> Result<Response, ApiError> {
-    let body = answer::json_body::<QueryBody>(&headers, &body)?;
+    let body = answer::question::<QueryBody>(&state, &headers, body).await?;
     run(&state, tenant, body, &headers).await
 }
 

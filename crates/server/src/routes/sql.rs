@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::SchemaRef;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::response::Response;
 use futures::StreamExt;
@@ -18,7 +18,7 @@ use utoipa::ToSchema;
 
 use crate::AppState;
 use crate::error::{ApiError, ErrorBody};
-use crate::routes::answer::{self, Stats, internal, json_body};
+use crate::routes::answer::{self, Stats, internal};
 use crate::tenant::Tenant;
 
 /// A question in SQL.
@@ -93,13 +93,13 @@ pub(crate) async fn sql(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
     headers: HeaderMap,
-    body: Bytes,
+    body: Body,
 ) -> Result<Response, ApiError> {
     let SqlBody {
         query,
         format,
         timeout_ms,
-    } = json_body(&headers, &body)?;
+    } = answer::question(&state, &headers, body).await?;
     let SqlAnswer {
         schema,
         batches,
