@@ -152,6 +152,22 @@ mod tests {
     }
 
     #[test]
+    fn texts_that_differ_hash_differently_though_they_are_the_same_number() {
+        let texts = ["1.1", "1.10", "007", "7", "0x7", "7e0", "00.0", "00", "2.0.0", "2.0", ""];
+        let ids = [
+            "12345678901234567890123456789012",
+            "12345678901234567890123456789013",
+        ];
+        let texts: Vec<_> = texts.into_iter().chain(ids).collect();
+        let found = hashes(vec![("x", Arc::new(StringArray::from(texts.clone())))]);
+        for (one, hash) in texts.iter().zip(&found) {
+            for (other, other_hash) in texts.iter().zip(&found) {
+                assert_eq!(one == other, hash == other_hash, "{one} {other}");
+            }
+        }
+    }
+
+    #[test]
     fn names_order_and_absence_count_as_they_should() {
         let a: ArrayRef = Arc::new(StringArray::from(vec![Some("v"), None]));
         let b: ArrayRef = Arc::new(StringArray::from(vec![None, Some("v")]));

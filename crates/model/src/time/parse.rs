@@ -323,6 +323,8 @@ mod tests {
             "Nov 20",
             "20/Xyz/2026:12:00:00 +0000",
             "1e400",
+            "10000000000.5",
+            "99999999999.999999999",
         ];
         for text in texts {
             let parsed = parse_timestamp(text);
