@@ -138,7 +138,12 @@ impl BatchBuilder {
                     b','
                 };
                 self.overflow_row.push(separator);
-                write_string(&shapes.name(name).text, &mut self.overflow_row);
+                let text = &shapes.name(name).text;
+                if is_reserved(text) {
+                    write_string(&format!("{text}_text"), &mut self.overflow_row);
+                } else {
+                    write_string(text, &mut self.overflow_row);
+                }
                 self.overflow_row.push(b':');
                 value.write_json(&mut self.overflow_row);
             }
@@ -150,7 +155,9 @@ impl BatchBuilder {
         if self.places.len() < shapes.names_len() {
             self.places.resize(shapes.names_len(), Place::Unknown);
         }
-        let place = if self.names.len() < self.columns_max && admit(&shapes.name(name).text) {
+        let text = &shapes.name(name).text;
+        let has_room = self.names.len() < self.columns_max && !is_reserved(text);
+        let place = if has_room && admit(text) {
             let index = self.names.len();
             if index == self.attributes.len() {
                 self.attributes.push(AttributeColumn::default());
@@ -372,6 +379,12 @@ impl BatchBuilder {
 /// A level given as a number: pino's and bunyan's tens, else syslog's severity.
 fn level_number(number: i64) -> Option<Level> {
     Level::from_numeric(number).or_else(|| Level::from_syslog(u8::try_from(number).ok()?))
+}
+
+/// Names of columns of ours. A value under such a name that is not the canonical one (a time that is none in a line of
+/// logfmt, a default `timestamp`) is kept in the overflow column as `<name>_text`.
+fn is_reserved(name: &str) -> bool {
+    name == field::OVERFLOW || field::CANONICAL.contains(&name)
 }
 
 /// Puts a value into a dictionary column, and returns its key.

@@ -151,7 +151,7 @@ impl JsonRecords {
         }
         let escapes = memchr(b'\\', text).is_some();
         if escapes {
-            if memmem::find(text, b"\\u0000").is_some_and(|at| !is_escaped(text, at)) {
+            if memmem::find_iter(text, b"\\u0000").any(|at| !is_escaped(text, at)) {
                 let message = "an escaped NUL character (\\u0000)";
                 return Err(Refusal::new(RecordErrorCode::NulByte, message));
             }

@@ -1,110 +1,67 @@
 //! Hashes of what a row says, whatever the types of its columns at the moment.
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Float64Type, Int64Type, TimestampNanosecondType};
+use arrow_array::types::TimestampNanosecondType;
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_cast::cast;
 use arrow_schema::{ArrowError, DataType, TimeUnit};
-use xxhash_rust::xxh3::xxh3_128_with_seed;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
+
+/// Digits of 2^53: longer whole numbers never became floats.
+const EXACT_DIGITS: usize = 16;
 
 /// A hash for each row that depends on the names and values of its fields alone.
 ///
 /// It does not change when a column is promoted (5, 5.0, "5" and "5.0" are the same value), when columns are
 /// reordered, or when a dictionary becomes plain; null is absence. So it is a stable tie-break between rows of equal
 /// timestamp while they move from memory into segments.
+///
+/// A value is hashed as the text that [`adapt()`](crate::adapt()) would make of it. Texts that differ hash differently,
+/// also when they are the same number ("1.1" and "1.10" are two versions of a program), but for the one pair that
+/// promotion cannot keep apart, "5" and "5.0".
 pub fn record_hashes(batch: &RecordBatch) -> Result<Vec<u128>, ArrowError> {
     let mut hashes = vec![0_u128; batch.num_rows()];
     for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
-        let name = xxhash_rust::xxh3::xxh3_64(field.name().as_bytes());
-        add_column(&mut hashes, name, column)?;
+        add_column(&mut hashes, xxh3_64(field.name().as_bytes()), column)?;
     }
     Ok(hashes)
 }
 
 /// Adds a column's values; addition, so that the order of columns does not matter.
 fn add_column(hashes: &mut [u128], name: u64, column: &ArrayRef) -> Result<(), ArrowError> {
-    let mut add = |row: usize, value: u128| {
-        if let Some(hash) = hashes.get_mut(row) {
-            *hash = hash.wrapping_add(value);
-        }
-    };
     match column.data_type() {
-        DataType::Int64 => {
-            for (row, value) in column.as_primitive::<Int64Type>().iter().enumerate() {
-                if let Some(value) = value {
-                    add(row, integer(name, value));
-                }
-            }
-        }
-        DataType::Float64 => {
-            for (row, value) in column.as_primitive::<Float64Type>().iter().enumerate() {
-                if let Some(value) = value {
-                    add(row, float(name, value));
-                }
-            }
-        }
         DataType::Timestamp(TimeUnit::Nanosecond, _) => {
-            for (row, value) in column
-                .as_primitive::<TimestampNanosecondType>()
-                .iter()
-                .enumerate()
-            {
-                if let Some(value) = value {
-                    add(row, integer(name, value));
-                }
-            }
+            let times = column.as_primitive::<TimestampNanosecondType>();
+            add(
+                hashes,
+                name,
+                times.iter().map(|time| time.map(i64::to_le_bytes)),
+            );
         }
-        DataType::Utf8 => {
-            for (row, value) in column.as_string::<i32>().iter().enumerate() {
-                if let Some(value) = value {
-                    add(row, text(name, value));
-                }
-            }
-        }
-        DataType::Utf8View => {
-            for (row, value) in column.as_string_view().iter().enumerate() {
-                if let Some(value) = value {
-                    add(row, text(name, value));
-                }
-            }
-        }
-        _ => return add_column(hashes, name, &cast(column, &DataType::Utf8)?),
+        DataType::Utf8 => add(hashes, name, column.as_string::<i32>().iter().map(said)),
+        DataType::Utf8View => add(hashes, name, column.as_string_view().iter().map(said)),
+        _ => add_column(hashes, name, &cast(column, &DataType::Utf8)?)?,
     }
     Ok(())
 }
 
-fn integer(name: u64, value: i64) -> u128 {
-    xxh3_128_with_seed(&value.to_le_bytes(), name)
-}
-
-#[allow(
-    clippy::cast_possible_truncation,
-    reason = "whole and within 2^53, so exact"
-)]
-fn float(name: u64, value: f64) -> u128 {
-    if value.fract() == 0.0 && value.abs() <= 9_007_199_254_740_992.0 {
-        integer(name, value as i64)
-    } else {
-        xxh3_128_with_seed(&[b"f", &value.to_le_bytes()[..]].concat(), name)
+fn add<T: AsRef<[u8]>>(hashes: &mut [u128], name: u64, values: impl Iterator<Item = Option<T>>) {
+    for (hash, value) in hashes.iter_mut().zip(values) {
+        if let Some(value) = value {
+            *hash = hash.wrapping_add(xxh3_128_with_seed(value.as_ref(), name));
+        }
     }
 }
 
-/// Text that is a number hashes as that number, for it may have been one before it met text.
-fn text(name: u64, value: &str) -> u128 {
-    let may_be_number = value.len() <= 32
-        && value
-            .as_bytes()
-            .first()
-            .is_some_and(|byte| byte.is_ascii_digit() || *byte == b'-');
-    if may_be_number {
-        if let Ok(value) = value.parse::<i64>() {
-            return integer(name, value);
-        }
-        if let Ok(value) = value.parse::<f64>() {
-            return float(name, value);
-        }
-    }
-    xxh3_128_with_seed(&[b"t", value.as_bytes()].concat(), name)
+/// What a text says: a whole number without the ".0" that it has got if it met a float on its way.
+fn said(value: Option<&str>) -> Option<&str> {
+    let value = value?;
+    let whole = value.strip_suffix(".0").filter(|whole| {
+        let digits = whole.strip_prefix('-').unwrap_or(whole).as_bytes();
+        let canonical = digits == b"0" || digits.first().is_some_and(|first| *first != b'0');
+        canonical && digits.len() <= EXACT_DIGITS && digits.iter().all(u8::is_ascii_digit)
+    });
+    Some(whole.unwrap_or(value))
 }
 
 #[cfg(test)]
@@ -115,8 +72,10 @@ mod tests {
         BooleanArray, DictionaryArray, Float64Array, Int64Array, StringArray, types::Int32Type,
     };
     use arrow_schema::{Field, Schema};
+    use proptest::prelude::*;
 
     use super::*;
+    use crate::{ColumnType, adapt};
 
     fn hashes(columns: Vec<(&str, ArrayRef)>) -> Vec<u128> {
         let fields: Vec<_> = columns
@@ -153,7 +112,9 @@ mod tests {
 
     #[test]
     fn texts_that_differ_hash_differently_though_they_are_the_same_number() {
-        let texts = ["1.1", "1.10", "007", "7", "0x7", "7e0", "00.0", "00", "2.0.0", "2.0", ""];
+        let texts = [
+            "1.1", "1.10", "007", "7", "0x7", "7e0", "00.0", "00", "2.0.0", "2.0", "",
+        ];
         let ids = [
             "12345678901234567890123456789012",
             "12345678901234567890123456789013",
@@ -178,5 +139,40 @@ mod tests {
             "the same value under another name is another record"
         );
         assert_eq!(both[0], hashes(vec![("a", a)])[0], "null is absence");
+    }
+
+    /// The hash of one value in a column of type `from`, as it is and adapted to each of `to`.
+    fn promoted(value: ArrayRef, from: ColumnType, to: &[ColumnType]) -> Vec<u128> {
+        let schema = |kind: ColumnType| Arc::new(Schema::new(vec![kind.field("x")]));
+        let batch = RecordBatch::try_new(schema(from), vec![value]).unwrap();
+        let adapted = to.iter().scan(batch.clone(), |batch, kind| {
+            *batch = adapt(batch, &schema(*kind)).unwrap();
+            Some(batch.clone())
+        });
+        std::iter::once(batch.clone())
+            .chain(adapted)
+            .map(|batch| record_hashes(&batch).unwrap()[0])
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn no_number_changes_its_hash_on_its_way_to_text(
+            integer in -(1_i64 << 53)..=1 << 53, wide: i64, float: f64,
+        ) {
+            use ColumnType::{Float, Integer, String, WideInteger};
+            let integers: ArrayRef = Arc::new(Int64Array::from(vec![integer]));
+            let wides: ArrayRef = Arc::new(Int64Array::from(vec![wide]));
+            let floats: ArrayRef = Arc::new(Float64Array::from(vec![float]));
+            let ways = [
+                promoted(integers.clone(), Integer, &[Float, String]),
+                promoted(integers, Integer, &[WideInteger, String]),
+                promoted(wides, WideInteger, &[String]),
+                promoted(floats, Float, &[String]),
+            ];
+            for hashes in ways {
+                prop_assert!(hashes.iter().all(|hash| *hash == hashes[0]), "{hashes:?}");
+            }
+        }
     }
 }

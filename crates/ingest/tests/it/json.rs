@@ -295,3 +295,36 @@ fn a_sparse_body_does_not_blow_up() {
         "nothing is lost"
     );
 }
+
+#[test]
+fn names_of_our_columns_do_not_collide_with_attributes() {
+    let mut decoder = Decoder::new();
+    let body = b"{\"_overflow\":{\"a\":1},\"x\":1}\n{\"_overflow\":\"y\"}\n";
+    let found = rows(
+        &decode(&mut decoder, body, BodyFormat::Ndjson)
+            .unwrap()
+            .batch
+            .unwrap(),
+    );
+    assert_eq!(found[0]["_overflow.a"], 1);
+    assert_eq!(found[1]["_overflow"], r#"{"_overflow_text":"y"}"#);
+    let body = b"timestamp=never msg=x level=info\n";
+    let format = BodyFormat::Text(TextFormat::Logfmt);
+    let found = rows(&decode(&mut decoder, body, format).unwrap().batch.unwrap());
+    assert_eq!(found[0]["timestamp"], RECEIVED);
+    assert_eq!(found[0]["_overflow"], r#"{"timestamp_text":"never"}"#);
+}
+
+#[test]
+fn a_nul_behind_an_escaped_backslash_is_found() {
+    let body = br#"{"a":"\\u0000 is fine"}
+{"a":"\\u0000 \u0000"}"#;
+    let decoded = decode(&mut Decoder::new(), body, BodyFormat::Ndjson).unwrap();
+    assert_eq!(
+        (decoded.accepted, decoded.rejected),
+        (1, 1),
+        "{:?}",
+        decoded.errors
+    );
+    assert_eq!(decoded.errors[0].code.as_str(), "nul_byte");
+}

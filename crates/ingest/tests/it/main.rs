@@ -7,5 +7,4 @@
 )]
 
 mod json;
-mod probe;
 mod loghub;

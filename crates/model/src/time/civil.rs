@@ -132,7 +132,7 @@ pub fn month_number(name: &[u8]) -> Option<u8> {
 pub fn year_for(month: u8, day: u8, hour: u8, minute: u8, second: u8, now_ns: i64) -> i32 {
     let (this_year, _, _) = utc_date(now_ns);
     let latest = now_ns.saturating_add(DAY_NS);
-    // Five years back reach over a leap year for 29 February, but for 2100.
+    // Eight years back reach a 29 February even across 2100, which has none.
     (this_year - 8..=this_year + 1)
         .rev()
         .find(|year| {

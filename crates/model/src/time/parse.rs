@@ -69,9 +69,12 @@ fn epoch_text(text: &str) -> Option<i64> {
     let value = whole.parse::<i64>().ok()?;
     if (0..100_000_000_000).contains(&value) && fraction.len() <= 18 {
         let (nanoseconds, rest) = fraction_ns(fraction.as_bytes());
-        return rest
-            .is_empty()
-            .then(|| value * SECOND_NS + i64::from(nanoseconds));
+        let seconds_ns = value.checked_mul(SECOND_NS)?;
+        return if rest.is_empty() {
+            seconds_ns.checked_add(i64::from(nanoseconds))
+        } else {
+            None
+        };
     }
     parse_epoch_f64(text.parse().ok()?)
 }
@@ -324,6 +327,7 @@ mod tests {
             "20/Xyz/2026:12:00:00 +0000",
             "1e400",
             "10000000000.5",
+            "20000000000.5",
             "99999999999.999999999",
         ];
         for text in texts {
@@ -347,8 +351,19 @@ mod tests {
         }
 
         #[test]
-        fn nothing_panics(text in "[0-9A-Za-z/:,. +-]{0,30}|\\PC{0,20}") {
-            let _ = parse_timestamp(&text);
+        fn epochs_with_a_fraction_are_exact_or_none(
+            seconds in 0_i64..100_000_000_000, nanoseconds in 0_i64..SECOND_NS,
+        ) {
+            let expected = i128::from(seconds) * i128::from(SECOND_NS) + i128::from(nanoseconds);
+            let expected = i64::try_from(expected).ok().filter(|t| in_range(*t));
+            prop_assert_eq!(parse_timestamp(&format!("{seconds}.{nanoseconds:09}")), expected);
+        }
+
+        #[test]
+        fn every_text_is_a_time_in_range_or_none(
+            text in "[0-9A-Za-z/:,. +-]{0,30}|\\PC{0,20}|[0-9]{1,20}(\\.[0-9]{0,20})?",
+        ) {
+            prop_assert!(parse_timestamp(&text).is_none_or(in_range));
         }
     }
 }
