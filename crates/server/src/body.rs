@@ -23,6 +23,7 @@ pub(crate) async fn read(
 ) -> Result<(), ApiError> {
     out.clear();
     if declared_length.is_some_and(|length| length > max_bytes) {
+        drain(body).await;
         return Err(too_large(max_bytes));
     }
     let mut reserved = 0;
@@ -58,6 +59,27 @@ pub(crate) async fn read(
             ))
         }
     }
+}
+
+/// Bytes and time that are spent on the rest of a body that is refused.
+const DRAIN_MAX_BYTES: usize = 16 << 20;
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Reads on and forgets: a connection that is closed while its client still sends is reset, and the client may never
+/// see why it was refused.
+async fn drain(body: Body) {
+    let mut chunks = body.into_data_stream();
+    let mut left = DRAIN_MAX_BYTES;
+    let read = async {
+        while let Some(Ok(chunk)) = chunks.next().await {
+            left = left.saturating_sub(chunk.len());
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    // What does not arrive in time is not waited for.
+    let _ = tokio::time::timeout(DRAIN_TIMEOUT, read).await;
 }
 
 fn too_large(max_bytes: u64) -> ApiError {
