@@ -39,6 +39,9 @@ pub enum Error {
         /// What it is.
         found: u64,
     },
+    /// A segment that was to be replaced is not there any more.
+    #[error("segment {0} is not in the catalog any more: another process replaced or removed it")]
+    SegmentGone(String),
     /// A row does not read back as what was written.
     #[error("catalog: {table} row {row}: {detail}")]
     Corrupt {
@@ -57,7 +60,7 @@ impl Error {
         match self {
             Self::Database { .. } => ErrorKind::Unavailable,
             Self::Migrate(_) | Self::TooNew { .. } => ErrorKind::Internal,
-            Self::WatermarkMoved { .. } => ErrorKind::Conflict,
+            Self::WatermarkMoved { .. } | Self::SegmentGone(_) => ErrorKind::Conflict,
             Self::Corrupt { .. } => ErrorKind::Corrupt,
         }
     }

@@ -13,7 +13,10 @@ use logmill_model::TenantId;
 
 pub use error::{Error, Result};
 pub use migrations::{MigrationState, MigrationStatus};
-pub use rows::{FlushCommit, IdempotencyRow, SegmentColumn, SegmentId, SegmentRow};
+pub use rows::{
+    DeleteId, DeleteRow, FlushCommit, IdempotencyRow, Replacement, SegmentColumn, SegmentId,
+    SegmentRow,
+};
 pub use sqlite::SqliteCatalog;
 
 /// The store's view of its metadata. Every implementation passes the same contract suite.
@@ -30,7 +33,20 @@ pub trait Catalog: Send + Sync + std::fmt::Debug {
     async fn commit_flush(&self, commit: FlushCommit) -> Result<()>;
 
     /// Forgets segments (retention); returns how many there were.
-    async fn remove_segments(&self, ids: &[SegmentId]) -> Result<u64>;
+    async fn remove_segments(&self, ids: &[SegmentId], now_ns: i64) -> Result<u64>;
+
+    /// Segments take the place of others (compaction), and deletes are settled. [`Error::SegmentGone`] when one of
+    /// those to remove is not there any more.
+    async fn replace_segments(&self, replacement: Replacement) -> Result<()>;
+
+    /// Keeps a delete, to be applied to these segments.
+    async fn begin_delete(&self, delete: DeleteRow, segments: &[SegmentId]) -> Result<()>;
+
+    /// All deletes, ordered by id.
+    async fn deletes(&self) -> Result<Vec<DeleteRow>>;
+
+    /// Which deletes are still to be applied to which segments.
+    async fn pending_deletes(&self) -> Result<Vec<(SegmentId, DeleteId)>>;
 
     /// Answers given to requests with an idempotency key, received at or after `since_ns`.
     async fn idempotency_since(&self, since_ns: i64) -> Result<Vec<IdempotencyRow>>;

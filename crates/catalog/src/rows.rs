@@ -75,3 +75,43 @@ pub struct FlushCommit {
     /// The answers that those entries carried.
     pub idempotency: Vec<IdempotencyRow>,
 }
+
+/// A delete's name: a ULID, so that names sort by time.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DeleteId(pub String);
+
+/// A delete by query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeleteRow {
+    /// Its name.
+    pub id: DeleteId,
+    /// Whose records.
+    pub tenant: TenantId,
+    /// The question whose records go, as JSON.
+    pub predicate: String,
+    /// When it was asked for.
+    pub requested_at_ns: i64,
+    /// When the last of its segments was rewritten.
+    pub finished_at_ns: Option<i64>,
+    /// Segments that may have had such records.
+    pub segments: u64,
+    /// Segments that are still to be rewritten.
+    pub segments_left: u64,
+    /// Records that are gone from the disk.
+    pub rows_deleted: u64,
+}
+
+/// Segments that take the place of others, all or nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Replacement {
+    /// Segments that go.
+    pub removed: Vec<SegmentId>,
+    /// Segments that come. They inherit the deletes of those that go, but for the settled ones.
+    pub added: Vec<SegmentRow>,
+    /// Deletes whose records are in none of the added segments, or that found none in a segment that stays.
+    pub settled: Vec<(SegmentId, DeleteId)>,
+    /// How many records a delete took away.
+    pub deleted_rows: Vec<(DeleteId, u64)>,
+    /// When.
+    pub now_ns: i64,
+}

@@ -15,8 +15,8 @@ use sqlx::sqlite::{
 use sqlx::{Row, Sqlite, Transaction};
 
 use crate::{
-    Catalog, Error, FlushCommit, IdempotencyRow, MigrationState, MigrationStatus, Result,
-    SegmentId, SegmentRow,
+    Catalog, DeleteId, DeleteRow, Error, FlushCommit, IdempotencyRow, MigrationState,
+    MigrationStatus, Replacement, Result, SegmentId, SegmentRow,
 };
 
 static MIGRATOR: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -172,22 +172,108 @@ impl Catalog for SqliteCatalog {
             .map_err(database("committing a flush"))
     }
 
-    async fn remove_segments(&self, ids: &[SegmentId]) -> Result<u64> {
+    async fn remove_segments(&self, ids: &[SegmentId], now_ns: i64) -> Result<u64> {
         let mut transaction = self.begin().await?;
         let mut removed = 0;
         for id in ids {
-            let done = sqlx::query("DELETE FROM segments WHERE id = ?")
-                .bind(&id.0)
-                .execute(&mut *transaction)
-                .await
-                .map_err(database("removing a segment"))?;
-            removed += done.rows_affected();
+            removed += delete_segment(&mut transaction, id).await?;
         }
+        finish_deletes(&mut transaction, now_ns).await?;
         transaction
             .commit()
             .await
             .map_err(database("removing segments"))?;
         Ok(removed)
+    }
+
+    async fn replace_segments(&self, replacement: Replacement) -> Result<()> {
+        let operation = "replacing segments";
+        let mut transaction = self.begin().await?;
+        for (segment, delete) in &replacement.settled {
+            sqlx::query("DELETE FROM segment_deletes WHERE segment = ? AND delete_id = ?")
+                .bind(&segment.0)
+                .bind(&delete.0)
+                .execute(&mut *transaction)
+                .await
+                .map_err(database(operation))?;
+        }
+        for segment in &replacement.added {
+            insert_segment(&mut transaction, segment).await?;
+            for removed in &replacement.removed {
+                let inherit = "INSERT OR IGNORE INTO segment_deletes (segment, delete_id) \
+                               SELECT ?, delete_id FROM segment_deletes WHERE segment = ?";
+                sqlx::query(inherit)
+                    .bind(&segment.id.0)
+                    .bind(&removed.0)
+                    .execute(&mut *transaction)
+                    .await
+                    .map_err(database(operation))?;
+            }
+        }
+        for removed in &replacement.removed {
+            if delete_segment(&mut transaction, removed).await? != 1 {
+                return Err(Error::SegmentGone(removed.0.clone()));
+            }
+        }
+        for (delete, rows) in &replacement.deleted_rows {
+            sqlx::query("UPDATE deletes SET rows_deleted = rows_deleted + ? WHERE id = ?")
+                .bind(signed("deletes", &delete.0, *rows)?)
+                .bind(&delete.0)
+                .execute(&mut *transaction)
+                .await
+                .map_err(database(operation))?;
+        }
+        finish_deletes(&mut transaction, replacement.now_ns).await?;
+        transaction.commit().await.map_err(database(operation))
+    }
+
+    async fn begin_delete(&self, delete: DeleteRow, segments: &[SegmentId]) -> Result<()> {
+        let operation = "keeping a delete";
+        let id = &delete.id.0;
+        let mut transaction = self.begin().await?;
+        let insert = "INSERT INTO deletes (id, tenant, predicate, requested_at_ns, segments, rows_deleted) \
+                      VALUES (?, ?, ?, ?, ?, 0)";
+        sqlx::query(insert)
+            .bind(id)
+            .bind(delete.tenant.as_str())
+            .bind(&delete.predicate)
+            .bind(delete.requested_at_ns)
+            .bind(signed("deletes", id, segments.len() as u64)?)
+            .execute(&mut *transaction)
+            .await
+            .map_err(database(operation))?;
+        for segment in segments {
+            sqlx::query("INSERT INTO segment_deletes (segment, delete_id) VALUES (?, ?)")
+                .bind(&segment.0)
+                .bind(id)
+                .execute(&mut *transaction)
+                .await
+                .map_err(database(operation))?;
+        }
+        finish_deletes(&mut transaction, delete.requested_at_ns).await?;
+        transaction.commit().await.map_err(database(operation))
+    }
+
+    async fn deletes(&self) -> Result<Vec<DeleteRow>> {
+        let select = "SELECT deletes.*, (SELECT count(*) FROM segment_deletes WHERE delete_id = deletes.id) \
+                      AS segments_left FROM deletes ORDER BY id";
+        let rows = sqlx::query(select)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(database("reading the deletes"))?;
+        rows.iter().map(delete_row).collect()
+    }
+
+    async fn pending_deletes(&self) -> Result<Vec<(SegmentId, DeleteId)>> {
+        let rows: Vec<(String, String)> =
+            sqlx::query_as("SELECT segment, delete_id FROM segment_deletes ORDER BY 1, 2")
+                .fetch_all(&self.pool)
+                .await
+                .map_err(database("reading the deletes of segments"))?;
+        Ok(rows
+            .into_iter()
+            .map(|(segment, delete)| (SegmentId(segment), DeleteId(delete)))
+            .collect())
     }
 
     async fn idempotency_since(&self, since_ns: i64) -> Result<Vec<IdempotencyRow>> {
@@ -274,6 +360,34 @@ async fn move_watermark(
     Ok(())
 }
 
+/// Forgets a segment and what was to be deleted from it; returns how many there were, 0 or 1.
+async fn delete_segment(transaction: &mut Transaction<'_, Sqlite>, id: &SegmentId) -> Result<u64> {
+    let operation = "removing a segment";
+    sqlx::query("DELETE FROM segment_deletes WHERE segment = ?")
+        .bind(&id.0)
+        .execute(&mut **transaction)
+        .await
+        .map_err(database(operation))?;
+    let done = sqlx::query("DELETE FROM segments WHERE id = ?")
+        .bind(&id.0)
+        .execute(&mut **transaction)
+        .await
+        .map_err(database(operation))?;
+    Ok(done.rows_affected())
+}
+
+/// Deletes of which no segment is left are finished.
+async fn finish_deletes(transaction: &mut Transaction<'_, Sqlite>, now_ns: i64) -> Result<()> {
+    let finished = "UPDATE deletes SET finished_at_ns = ? WHERE finished_at_ns IS NULL \
+                    AND id NOT IN (SELECT delete_id FROM segment_deletes)";
+    sqlx::query(finished)
+        .bind(now_ns)
+        .execute(&mut **transaction)
+        .await
+        .map_err(database("finishing deletes"))?;
+    Ok(())
+}
+
 async fn insert_segment(
     transaction: &mut Transaction<'_, Sqlite>,
     segment: &SegmentRow,
@@ -325,6 +439,26 @@ fn segment_row(row: &SqliteRow) -> Result<SegmentRow> {
             .map_err(|_out_of_range| corrupt("segments", &id, &format!("level {level}")))?,
         created_at_ns: row.try_get("created_at_ns").map_err(column)?,
         id: SegmentId(id),
+    })
+}
+
+fn delete_row(row: &SqliteRow) -> Result<DeleteRow> {
+    let column = |error| Error::Database {
+        operation: "reading a delete",
+        source: error,
+    };
+    let id: String = row.try_get("id").map_err(column)?;
+    let name: String = row.try_get("tenant").map_err(column)?;
+    let count = |name: &str| unsigned("deletes", &id, row.try_get(name).map_err(column)?);
+    Ok(DeleteRow {
+        tenant: tenant("deletes", &id, &name)?,
+        predicate: row.try_get("predicate").map_err(column)?,
+        requested_at_ns: row.try_get("requested_at_ns").map_err(column)?,
+        finished_at_ns: row.try_get("finished_at_ns").map_err(column)?,
+        segments: count("segments")?,
+        segments_left: count("segments_left")?,
+        rows_deleted: count("rows_deleted")?,
+        id: DeleteId(id),
     })
 }
 

@@ -46,8 +46,8 @@ pub fn adapt(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Ada
     })
 }
 
-/// A column as another type of the lattice.
-fn promote(column: &ArrayRef, name: &str, to: &DataType) -> Result<ArrayRef, AdaptError> {
+/// A column as another type of the lattice; it is what it was when it has the type already.
+pub fn promote(column: &ArrayRef, name: &str, to: &DataType) -> Result<ArrayRef, AdaptError> {
     if column.data_type() == to {
         return Ok(column.clone());
     }

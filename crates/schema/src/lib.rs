@@ -9,7 +9,7 @@ mod column_type;
 mod hash;
 mod table;
 
-pub use adapt::{AdaptError, adapt, concat};
+pub use adapt::{AdaptError, adapt, concat, promote};
 pub use column_type::{ColumnType, WIDE_METADATA_KEY};
 pub use hash::record_hashes;
 pub use table::TableSchema;

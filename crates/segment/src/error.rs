@@ -30,6 +30,12 @@ pub enum Error {
         /// Why not.
         source: parquet::errors::ParquetError,
     },
+    /// The token index cannot be made or read.
+    #[error("segment: the token index: {0}")]
+    Index(String),
+    /// The rollup cannot be made or read.
+    #[error("segment: the rollup: {0}")]
+    Rollup(String),
     /// The bytes are not a segment of ours.
     #[error("not a segment: {0}")]
     NotASegment(String),
@@ -50,7 +56,9 @@ impl Error {
     pub const fn kind(&self) -> ErrorKind {
         match self {
             Self::Empty | Self::Adapt(_) | Self::Arrow { .. } => ErrorKind::Internal,
-            Self::Parquet { .. } | Self::NotASegment(_) => ErrorKind::Corrupt,
+            Self::Parquet { .. } | Self::NotASegment(_) | Self::Index(_) | Self::Rollup(_) => {
+                ErrorKind::Corrupt
+            }
             Self::TooNew { .. } => ErrorKind::Internal,
         }
     }

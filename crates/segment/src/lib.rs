@@ -3,18 +3,26 @@
 //! Invariant: bytes in, bytes out. No async, no paths, no query engine. Readers that know nothing of Logmill
 //! read a segment as the plain Parquet file it is.
 
+mod encoding;
 mod error;
+mod gather;
+mod index;
 mod metadata;
+mod order;
 mod read;
+mod rollup;
 mod write;
 
 pub use error::{Error, Result};
+pub use index::{ColumnSeed, GranuleSet, IndexLocation, TokenIndex, token_hash};
 pub use metadata::SegmentMetadata;
-pub use read::decode;
-pub use write::{SegmentOptions, SegmentSummary, encode, sort_by_time, timestamps};
+pub use order::{Position, positions, timestamps};
+pub use read::{RowGroupBytes, SegmentFile, decode};
+pub use rollup::{Cell, ROLLUP_CELLS_MAX, Rollup, RollupLocation};
+pub use write::{SegmentOptions, SegmentSummary, SegmentWriter, encode, encode_rows};
 
-/// Rows of a granule: the unit of data pages, of the page index and (from format 2 on) of the token index.
+/// Rows of a granule: the unit of data pages, of the page index and of the token index.
 pub const GRANULE_ROWS: usize = 8_192;
 
 /// Version of the segment format that this crate writes.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;

@@ -6,12 +6,16 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::metadata::{FileMetaData, KeyValue};
 use serde::{Deserialize, Serialize};
 
+use crate::index::IndexLocation;
+use crate::rollup::RollupLocation;
 use crate::{Error, Result};
 
 const FORMAT_VERSION_KEY: &str = "logmill.format_version";
 const MIN_TIMESTAMP_KEY: &str = "logmill.min_timestamp_ns";
 const MAX_TIMESTAMP_KEY: &str = "logmill.max_timestamp_ns";
 const COLUMNS_KEY: &str = "logmill.columns";
+const TOKEN_INDEX_KEY: &str = "logmill.token_index";
+const ROLLUP_KEY: &str = "logmill.rollup";
 
 /// What a segment says of itself in its Parquet footer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +30,10 @@ pub struct SegmentMetadata {
     pub max_timestamp_ns: i64,
     /// Columns and their types, in the file's order.
     pub columns: Vec<(String, ColumnType)>,
+    /// Where the token index is; format 1 has none.
+    pub token_index: Option<IndexLocation>,
+    /// Where the rollup is; format 1 has none.
+    pub rollup: Option<RollupLocation>,
 }
 
 /// A column, as the metadata's JSON has it.
@@ -88,6 +96,8 @@ impl SegmentMetadata {
                 .into_iter()
                 .map(|column| (column.name, column.column_type))
                 .collect(),
+            token_index: location(footer, TOKEN_INDEX_KEY)?,
+            rollup: location(footer, ROLLUP_KEY)?,
         })
     }
 
@@ -102,7 +112,15 @@ impl SegmentMetadata {
             })
             .collect();
         let columns = serde_json::to_string(&columns).expect("names and types are JSON");
-        vec![
+        let index = self.token_index.as_ref().map(|index| {
+            let text = serde_json::to_string(index).expect("numbers are JSON");
+            KeyValue::new(TOKEN_INDEX_KEY.to_owned(), text)
+        });
+        let rollup = self.rollup.as_ref().map(|rollup| {
+            let text = serde_json::to_string(rollup).expect("numbers are JSON");
+            KeyValue::new(ROLLUP_KEY.to_owned(), text)
+        });
+        let always = [
             KeyValue::new(
                 FORMAT_VERSION_KEY.to_owned(),
                 self.format_version.to_string(),
@@ -116,6 +134,23 @@ impl SegmentMetadata {
                 self.max_timestamp_ns.to_string(),
             ),
             KeyValue::new(COLUMNS_KEY.to_owned(), columns),
-        ]
+        ];
+        always.into_iter().chain(index).chain(rollup).collect()
     }
+}
+
+/// The place of an embedded block, if the footer names it.
+fn location<T: for<'de> Deserialize<'de>>(footer: &FileMetaData, key: &str) -> Result<Option<T>> {
+    let found = footer
+        .key_value_metadata()
+        .into_iter()
+        .flatten()
+        .find(|kv| kv.key == key)
+        .and_then(|kv| kv.value.as_deref());
+    found
+        .map(|text| {
+            serde_json::from_str(text)
+                .map_err(|error| Error::NotASegment(format!("{key}: {error}")))
+        })
+        .transpose()
 }

@@ -1,22 +1,32 @@
-//! Record batches to a segment.
+//! Record batches, and row groups of other segments, to a segment.
 
+use std::io::Write;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::TimestampNanosecondType;
-use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt64Array};
-use arrow_schema::ArrowError;
-use arrow_select::take::take;
+use arrow_array::types::Int32Type;
+use arrow_array::{Array, ArrayRef, RecordBatch, new_null_array};
+use arrow_cast::cast;
+use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use logmill_model::field;
-use logmill_schema::{ColumnType, TableSchema, concat};
+use logmill_schema::{ColumnType, TableSchema};
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::basic::{Compression, Encoding, ZstdLevel};
-use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
-use parquet::schema::types::ColumnPath;
-use xxhash_rust::xxh3::xxh3_64;
+use parquet::arrow::arrow_writer::{
+    ArrowColumnWriter, ArrowRowGroupWriterFactory, ArrowWriterOptions, compute_leaves,
+};
+use parquet::column::writer::ColumnCloseResult;
+use parquet::errors::ParquetError;
+use parquet::file::page_index::column_index::ColumnIndexMetaData;
+use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
+use rustc_hash::FxHashMap;
+use xxhash_rust::xxh3::Xxh3;
 
-use crate::{Error, Result, SegmentMetadata};
+use crate::gather::Column;
+use crate::index::{ColumnSeed, IndexBuilder, TokenIndex, Tokeniser};
+use crate::order::{self, Position, positions, timestamps};
+use crate::read::{RowGroupBytes, SegmentFile};
+use crate::rollup::Rollup;
+use crate::{Error, GRANULE_ROWS, Result, SegmentMetadata, encoding};
 
 /// Settings of the encoder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +42,7 @@ pub struct SegmentOptions {
 impl Default for SegmentOptions {
     fn default() -> Self {
         Self {
-            granule_rows: crate::GRANULE_ROWS,
+            granule_rows: GRANULE_ROWS,
             row_group_rows: 1 << 20,
             zstd_level: 1,
         }
@@ -56,179 +66,530 @@ pub struct SegmentSummary {
     pub checksum: u64,
 }
 
-/// A page ends by its rows, never by its bytes: pages of all columns must end on the same rows.
-const PAGE_BYTES_MAX: usize = 1 << 30;
-
-/// Bytes of a text that statistics keep.
-const STATISTICS_BYTES: usize = 64;
-
-/// Columns whose values hardly repeat. A dictionary of them is as long as the column, and reading one row of it would
-/// read the whole dictionary.
-const WITHOUT_DICTIONARY: [&str; 4] = [
-    field::TIMESTAMP,
-    field::MESSAGE,
-    field::TRACE_ID,
-    field::SPAN_ID,
-];
-
 /// Encodes the rows of `batches` (each with `timestamp`; other columns may differ) into `out`, which is cleared
-/// first. Rows are sorted by time, stably: records of one instant keep the order of their arrival.
+/// first. Each row group is in the order of [`SegmentWriter::write_rows`].
 pub fn encode(
     batches: &[RecordBatch],
     options: &SegmentOptions,
     out: &mut Vec<u8>,
 ) -> Result<SegmentSummary> {
     out.clear();
-    let sorted = without_empty_columns(&sort_by_time(batches)?)?;
-    let metadata = describe(&sorted)?;
-    let properties = properties(&sorted, options, &metadata)?;
-    let written = || {
-        let options = ArrowWriterOptions::new().with_properties(properties);
-        let mut writer = ArrowWriter::try_new_with_options(&mut *out, sorted.schema(), options)?;
-        writer.write(&sorted)?;
-        writer.close()
-    };
-    written().map_err(|source| Error::Parquet {
-        operation: "encoding",
-        source,
-    })?;
-    Ok(SegmentSummary {
-        rows: metadata.rows,
-        bytes: out.len() as u64,
-        min_timestamp_ns: metadata.min_timestamp_ns,
-        max_timestamp_ns: metadata.max_timestamp_ns,
-        columns: metadata.columns,
-        checksum: xxh3_64(out),
-    })
+    encode_rows(batches, positions(batches), options, out)
 }
 
-fn arrow(operation: &'static str) -> impl Fn(ArrowError) -> Error {
-    move |source| Error::Arrow { operation, source }
+/// Encodes some rows of `batches`, as [`encode`] does.
+pub fn encode_rows(
+    batches: &[RecordBatch],
+    rows: Vec<Position>,
+    options: &SegmentOptions,
+    out: &mut Vec<u8>,
+) -> Result<SegmentSummary> {
+    out.clear();
+    let columns = columns_with_values(&table_of(batches), batches, &rows);
+    let mut writer = SegmentWriter::new(&mut *out, columns, batches, &rows, options)?;
+    writer.write_rows(batches, rows)?;
+    Ok(writer.finish()?.0)
 }
 
-/// All rows of `batches` as one batch sorted by time, stably; columns that a batch lacks are null.
-pub fn sort_by_time(batches: &[RecordBatch]) -> Result<RecordBatch> {
-    sort(merge(batches)?)
-}
-
-/// All batches as one.
-fn merge(batches: &[RecordBatch]) -> Result<RecordBatch> {
+/// The union of the batches' columns that have a value.
+fn table_of(batches: &[RecordBatch]) -> TableSchema {
     let mut table = TableSchema::new();
     for batch in batches {
         table.merge(batch.schema_ref());
     }
-    let merged = match batches {
-        [only] => only.clone(),
-        _ => concat(batches, &table.to_arrow())?,
+    table
+}
+
+/// The columns of a table that one of the rows has a value of, in the table's order.
+fn columns_with_values(
+    table: &TableSchema,
+    batches: &[RecordBatch],
+    rows: &[Position],
+) -> SchemaRef {
+    let all = batches.iter().map(RecordBatch::num_rows).sum::<usize>() == rows.len();
+    let has_value = |name: &str| {
+        let nulls: Vec<_> = batches
+            .iter()
+            .map(|batch| {
+                batch
+                    .column_by_name(name)
+                    .map(|column| column.logical_nulls())
+            })
+            .collect();
+        let any = |batch: u32| match &nulls[batch as usize] {
+            Some(Some(nulls)) => nulls.null_count() < nulls.len(),
+            Some(None) => true,
+            None => false,
+        };
+        let one = |at: &Position| match &nulls[at.batch as usize] {
+            Some(Some(nulls)) => nulls.is_valid(at.row as usize),
+            Some(None) => true,
+            None => false,
+        };
+        if all {
+            (0..batches.len() as u32).any(any)
+        } else {
+            rows.iter().any(one)
+        }
     };
-    if merged.num_rows() == 0 {
-        Err(Error::Empty)
-    } else {
-        Ok(merged)
+    let fields = table.columns().filter(|(name, _)| has_value(name));
+    Arc::new(Schema::new(
+        fields
+            .map(|(name, kind)| kind.field(name))
+            .collect::<Vec<_>>(),
+    ))
+}
+
+fn file_schema(schema: &SchemaRef, unit: TimeUnit) -> SchemaRef {
+    let fields = schema.fields().iter().map(|field| match field.data_type() {
+        DataType::Timestamp(_, zone) => {
+            let shortened = DataType::Timestamp(unit, zone.clone());
+            Arc::new(field.as_ref().clone().with_data_type(shortened))
+        }
+        _ => field.clone(),
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+fn parquet(operation: &'static str) -> impl Fn(ParquetError) -> Error {
+    move |source| Error::Parquet { operation, source }
+}
+
+/// A segment under construction: row groups one after the other, then index, rollup and footer. It holds one row
+/// group's compressed pages and the index's pairs in memory.
+pub struct SegmentWriter<W: Write + Send> {
+    /// Columns as records have them.
+    schema: SchemaRef,
+    /// Columns as the file has them: times may be whole microseconds.
+    file_schema: SchemaRef,
+    options: SegmentOptions,
+    file: SerializedFileWriter<Digest<W>>,
+    columns: ArrowRowGroupWriterFactory,
+    tokeniser: Tokeniser,
+    index: IndexBuilder,
+    rollup: Rollup,
+    granules: u32,
+    rows: u64,
+    times: Option<(i64, i64)>,
+}
+
+impl<W: Write + Send> SegmentWriter<W> {
+    /// A segment with these columns (types of [`ColumnType::field`], `timestamp` first). Encodings and the unit of times
+    /// are chosen from the rows of `sample`, which are all that will come.
+    pub fn new(
+        out: W,
+        schema: SchemaRef,
+        sample: &[RecordBatch],
+        rows: &[Position],
+        options: &SegmentOptions,
+    ) -> Result<Self> {
+        let times: Vec<&[i64]> = sample.iter().map(timestamps).collect::<Result<_>>()?;
+        let whole = rows
+            .iter()
+            .all(|at| times[at.batch as usize][at.row as usize] % 1_000 == 0);
+        let unit = if whole {
+            TimeUnit::Microsecond
+        } else {
+            TimeUnit::Nanosecond
+        };
+        Self::with_unit(out, schema, unit, sample, rows, options)
+    }
+
+    /// [`SegmentWriter::new`], its times in this unit, which all times to come are whole in.
+    pub fn with_unit(
+        out: W,
+        schema: SchemaRef,
+        unit: TimeUnit,
+        sample: &[RecordBatch],
+        rows: &[Position],
+        options: &SegmentOptions,
+    ) -> Result<Self> {
+        if schema.fields().is_empty() {
+            return Err(Error::Empty);
+        }
+        let file_schema = file_schema(&schema, unit);
+        let properties = encoding::properties(&schema, sample, rows, options)?;
+        let writer = ArrowWriter::try_new_with_options(
+            Digest::new(out),
+            file_schema.clone(),
+            ArrowWriterOptions::new().with_properties(properties),
+        );
+        let (file, columns) = writer
+            .and_then(ArrowWriter::into_serialized_writer)
+            .map_err(parquet("beginning a segment"))?;
+        Ok(Self {
+            schema,
+            file_schema,
+            options: options.clone(),
+            file,
+            columns,
+            tokeniser: Tokeniser::default(),
+            index: IndexBuilder::default(),
+            rollup: Rollup::default(),
+            granules: 0,
+            rows: 0,
+            times: None,
+        })
+    }
+
+    /// Writes rows of `batches` as one or more row groups, each ordered by service, message shape and time; rows that
+    /// come first go into the first row group.
+    pub fn write_rows(&mut self, batches: &[RecordBatch], rows: Vec<Position>) -> Result<()> {
+        for group in rows.chunks(self.options.row_group_rows) {
+            let mut group = group.to_vec();
+            order::sort(batches, &mut group, &mut self.tokeniser)?;
+            self.write_row_group(batches, &group)?;
+        }
+        Ok(())
+    }
+
+    fn write_row_group(&mut self, batches: &[RecordBatch], rows: &[Position]) -> Result<()> {
+        let encoding = parquet("encoding a row group");
+        let ordinal = self.file.flushed_row_groups().len();
+        let writers = self
+            .columns
+            .create_column_writers(ordinal)
+            .map_err(&encoding)?;
+        let schema = self.schema.clone();
+        self.count(batches, rows)?;
+        let mut row_group = self.file.next_row_group().map_err(&encoding)?;
+        let fields = schema.fields().iter().zip(self.file_schema.fields());
+        for ((column, in_file), mut writer) in fields.zip(writers) {
+            let values = Column::of(batches, column)?;
+            let seed = ColumnSeed::of(column.name());
+            let mut granule = self.granules;
+            for rows in rows.chunks(self.options.granule_rows) {
+                let array = values.gather(rows)?;
+                add_tokens(&mut self.index, &mut self.tokeniser, &array, seed, granule);
+                let array = if in_file.data_type() == column.data_type() {
+                    array
+                } else {
+                    cast(&array, in_file.data_type()).map_err(|source| Error::Arrow {
+                        operation: "shortening times",
+                        source,
+                    })?
+                };
+                write_array(&mut writer, in_file, &array)?;
+                granule += 1;
+            }
+            let chunk = writer.close().map_err(&encoding)?;
+            chunk
+                .append_to_row_group(&mut row_group)
+                .map_err(&encoding)?;
+        }
+        row_group.close().map_err(&encoding)?;
+        self.granules += rows.len().div_ceil(self.options.granule_rows) as u32;
+        self.rows += rows.len() as u64;
+        Ok(())
+    }
+
+    /// Counts rows into the rollup, and takes their times in.
+    fn count(&mut self, batches: &[RecordBatch], rows: &[Position]) -> Result<()> {
+        let times: Vec<&[i64]> = batches.iter().map(timestamps).collect::<Result<_>>()?;
+        let dictionary = |name| Column::of(batches, &ColumnType::String.field(name));
+        let (services, levels) = (dictionary(field::SERVICE)?, dictionary(field::LEVEL)?);
+        let (
+            Column::Dictionary {
+                values: service_names,
+                keys: service_keys,
+            },
+            Column::Dictionary {
+                values: level_names,
+                keys: level_keys,
+            },
+        ) = (&services, &levels)
+        else {
+            return Err(Error::NotASegment(
+                "service and level are no dictionaries".to_owned(),
+            ));
+        };
+        let key = |keys: &[Option<arrow_array::Int32Array>], at: &Position| match &keys
+            [at.batch as usize]
+        {
+            Some(keys) if !keys.is_null(at.row as usize) => keys.value(at.row as usize),
+            _ => -1,
+        };
+        let mut counts: FxHashMap<(i64, i32, i32), u64> = FxHashMap::default();
+        for at in rows {
+            let time = times[at.batch as usize][at.row as usize];
+            let (oldest, newest) = self.times.unwrap_or((time, time));
+            self.times = Some((oldest.min(time), newest.max(time)));
+            let cell = (
+                Rollup::minute_of(time),
+                key(service_keys, at),
+                key(level_keys, at),
+            );
+            *counts.entry(cell).or_default() += 1;
+        }
+        let name = |names: &arrow_array::StringArray, key: i32| {
+            usize::try_from(key)
+                .ok()
+                .map(|key| names.value(key).to_owned())
+        };
+        for ((minute, service, level), count) in counts {
+            let service = self.rollup.name(name(service_names, service).as_deref());
+            let level = self.rollup.name(name(level_names, level).as_deref());
+            self.rollup.add(minute, service, level, count);
+        }
+        Ok(())
+    }
+
+    /// Whether row groups of `source` can be taken over as they are: it has an index, granules of our size, and no
+    /// column of another type than ours.
+    pub fn can_copy(&self, source: &SegmentFile) -> bool {
+        let metadata = source.metadata();
+        let indexed = metadata.token_index.is_some() && metadata.rollup.is_some();
+        let same_type = |(name, kind): &(String, ColumnType)| {
+            self.schema
+                .field_with_name(name)
+                .is_ok_and(|field| ColumnType::of(field) == Some(*kind))
+        };
+        indexed
+            && source.parquet().offset_index().is_some()
+            && source.time_unit() == self.time_unit()
+            && metadata.columns.iter().all(same_type)
+    }
+
+    fn time_unit(&self) -> TimeUnit {
+        let field = self.file_schema.field_with_name(field::TIMESTAMP);
+        match field.map(Field::data_type) {
+            Ok(DataType::Timestamp(unit, _)) => *unit,
+            _ => TimeUnit::Nanosecond,
+        }
+    }
+
+    /// Takes all row groups of `source` over, byte by byte, with its index and rollup; `row_group` reads one. The
+    /// caller has asked [`SegmentWriter::can_copy`].
+    pub fn copy(
+        &mut self,
+        source: &SegmentFile,
+        index: &[u8],
+        rollup: &Rollup,
+        mut row_group: impl FnMut(usize) -> Result<RowGroupBytes>,
+    ) -> Result<()> {
+        let first_granule = self.granules;
+        for ordinal in 0..source.row_groups() {
+            let bytes = row_group(ordinal)?;
+            self.copy_row_group(source, ordinal, &bytes)?;
+        }
+        let mut pairs = Vec::new();
+        read_pairs(source, index, |hash, granule| pairs.push((hash, granule)))?;
+        let moved = pairs
+            .into_iter()
+            .map(|(hash, granule)| (hash, granule + first_granule));
+        self.index.add_pairs(moved);
+        self.rollup.merge(rollup);
+        Ok(())
+    }
+
+    fn copy_row_group(
+        &mut self,
+        source: &SegmentFile,
+        ordinal: usize,
+        bytes: &RowGroupBytes,
+    ) -> Result<()> {
+        let copying = parquet("copying a row group");
+        let (own, rows) = (self.file.flushed_row_groups().len(), source.rows(ordinal));
+        let writers = self.columns.create_column_writers(own).map_err(&copying)?;
+        let schema = self.file_schema.clone();
+        let mut row_group = self.file.next_row_group().map_err(&copying)?;
+        for (column, writer) in schema.fields().iter().zip(writers) {
+            match chunk(source, ordinal, column.name()) {
+                Some(chunk) => row_group.append_column(bytes, chunk).map_err(&copying)?,
+                None => write_nulls(
+                    writer,
+                    column,
+                    rows,
+                    self.options.granule_rows,
+                    &mut row_group,
+                )?,
+            }
+        }
+        row_group.close().map_err(&copying)?;
+        self.granules += source.granules(ordinal);
+        self.rows += rows as u64;
+        let (oldest, newest) = source.times(ordinal);
+        let times = self.times.unwrap_or((oldest, newest));
+        self.times = Some((times.0.min(oldest), times.1.max(newest)));
+        Ok(())
+    }
+
+    /// Rows written so far.
+    pub const fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Writes index, rollup and footer.
+    pub fn finish(mut self) -> Result<(SegmentSummary, W)> {
+        let ending = parquet("ending a segment");
+        let Some((min_timestamp_ns, max_timestamp_ns)) = self.times else {
+            return Err(Error::Empty);
+        };
+        let mut embedded = Vec::new();
+        let offset = self.file.bytes_written() as u64;
+        let token_index = self.index.finish(self.granules, offset, &mut embedded)?;
+        let rollup = self
+            .rollup
+            .write(offset + embedded.len() as u64, &mut embedded)?;
+        self.file
+            .write_all(&embedded)
+            .map_err(|error| ending(ParquetError::External(Box::new(error))))?;
+        let column = |field: &Arc<Field>| {
+            let kind = ColumnType::of(field).unwrap_or(ColumnType::String);
+            (field.name().clone(), kind)
+        };
+        let metadata = SegmentMetadata {
+            format_version: crate::FORMAT_VERSION,
+            rows: self.rows,
+            min_timestamp_ns,
+            max_timestamp_ns,
+            columns: self.schema.fields().iter().map(column).collect(),
+            token_index: Some(token_index),
+            rollup: Some(rollup),
+        };
+        for pair in metadata.to_key_values() {
+            self.file.append_key_value_metadata(pair);
+        }
+        let digest = self.file.into_inner().map_err(&ending)?;
+        let summary = SegmentSummary {
+            rows: metadata.rows,
+            bytes: digest.bytes,
+            min_timestamp_ns,
+            max_timestamp_ns,
+            columns: metadata.columns,
+            checksum: digest.hash.digest(),
+        };
+        Ok((summary, digest.out))
     }
 }
 
-/// Drops the columns that no row has a value of.
-fn without_empty_columns(batch: &RecordBatch) -> Result<RecordBatch> {
-    let kept: Vec<usize> = (0..batch.num_columns())
-        .filter(|index| batch.column(*index).logical_null_count() < batch.num_rows())
-        .collect();
-    batch
-        .project(&kept)
-        .map_err(arrow("dropping empty columns"))
-}
-
-/// The times of a batch's rows.
-pub fn timestamps(batch: &RecordBatch) -> Result<&[i64]> {
-    let column = batch.column_by_name(field::TIMESTAMP);
-    let column = column.and_then(|column| column.as_primitive_opt::<TimestampNanosecondType>());
-    match column {
-        Some(column) if column.null_count() == 0 => Ok(column.values()),
-        _ => Err(Error::NotASegment("a batch has no timestamps".to_owned())),
+/// Adds the tokens of a granule's texts.
+fn add_tokens(
+    index: &mut IndexBuilder,
+    tokeniser: &mut Tokeniser,
+    array: &ArrayRef,
+    seed: ColumnSeed,
+    granule: u32,
+) {
+    if let Some(texts) = array.as_string_opt::<i32>() {
+        index.begin();
+        for text in texts.iter().flatten() {
+            tokeniser.hashes(text, seed, |hash| index.add(hash, granule));
+        }
+    } else if let Some(texts) = array.as_dictionary_opt::<Int32Type>()
+        && let Some(values) = texts.values().as_string_opt::<i32>()
+    {
+        index.begin();
+        let mut used = vec![false; values.len()];
+        for key in texts.keys().iter().flatten() {
+            if let Some(used) = usize::try_from(key).ok().and_then(|key| used.get_mut(key)) {
+                *used = true;
+            }
+        }
+        for (value, _) in values.iter().flatten().zip(used).filter(|(_, used)| *used) {
+            tokeniser.hashes(value, seed, |hash| index.add(hash, granule));
+        }
     }
 }
 
-/// Sorts by time, stably, unless the rows are in order already.
-fn sort(batch: RecordBatch) -> Result<RecordBatch> {
-    let times = timestamps(&batch)?;
-    if times.is_sorted() {
-        return Ok(batch);
+fn write_array(
+    writer: &mut ArrowColumnWriter,
+    column: &Arc<Field>,
+    array: &ArrayRef,
+) -> Result<()> {
+    let leaves = compute_leaves(column, array);
+    let written = leaves.and_then(|leaves| leaves.iter().try_for_each(|leaf| writer.write(leaf)));
+    written.map_err(parquet("encoding a column"))
+}
+
+/// A column that no row of a row group has.
+fn write_nulls<W: Write + Send>(
+    mut writer: ArrowColumnWriter,
+    column: &Arc<Field>,
+    rows: usize,
+    granule_rows: usize,
+    row_group: &mut SerializedRowGroupWriter<'_, W>,
+) -> Result<()> {
+    let mut left = rows;
+    while left > 0 {
+        let some = left.min(granule_rows);
+        write_array(
+            &mut writer,
+            column,
+            &new_null_array(column.data_type(), some),
+        )?;
+        left -= some;
     }
-    let mut order: Vec<u64> = (0..batch.num_rows() as u64).collect();
-    order.sort_by_key(|row| times[usize::try_from(*row).unwrap_or_default()]);
-    let order = UInt64Array::from(order);
-    let columns: Vec<ArrayRef> = batch
+    let written = writer
+        .close()
+        .and_then(|chunk| chunk.append_to_row_group(row_group));
+    written.map_err(parquet("encoding an empty column"))
+}
+
+/// A column's chunk with all that its footer says of it.
+fn chunk(source: &SegmentFile, ordinal: usize, name: &str) -> Option<ColumnCloseResult> {
+    let parquet = source.parquet();
+    let row_group = parquet.row_group(ordinal);
+    let at = row_group
         .columns()
         .iter()
-        .map(|column| take(column, &order, None))
-        .collect::<Result<_, _>>()
-        .map_err(arrow("sorting"))?;
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    RecordBatch::try_new_with_options(batch.schema(), columns, &options).map_err(arrow("sorting"))
-}
-
-fn describe(sorted: &RecordBatch) -> Result<SegmentMetadata> {
-    let times = timestamps(sorted)?;
-    let (Some(first), Some(last)) = (times.first(), times.last()) else {
-        return Err(Error::Empty);
-    };
-    let column = |field: &Arc<arrow_schema::Field>| {
-        (
-            field.name().clone(),
-            ColumnType::of(field).unwrap_or(ColumnType::String),
-        )
-    };
-    Ok(SegmentMetadata {
-        format_version: crate::FORMAT_VERSION,
-        rows: sorted.num_rows() as u64,
-        min_timestamp_ns: *first,
-        max_timestamp_ns: *last,
-        columns: sorted.schema_ref().fields().iter().map(column).collect(),
+        .position(|column| column.column_path().parts() == [name])?;
+    let metadata = row_group.column(at).clone();
+    let column_index = parquet
+        .column_index()
+        .and_then(|index| index.get(ordinal)?.get(at))
+        .filter(|index| !matches!(index, ColumnIndexMetaData::NONE));
+    let offset_index = parquet
+        .offset_index()
+        .and_then(|index| index.get(ordinal)?.get(at));
+    Some(ColumnCloseResult {
+        bytes_written: u64::try_from(metadata.compressed_size()).unwrap_or(0),
+        rows_written: source.rows(ordinal) as u64,
+        metadata,
+        bloom_filter: None,
+        column_index: column_index.cloned(),
+        offset_index: offset_index.cloned(),
     })
 }
 
-fn properties(
-    sorted: &RecordBatch,
-    options: &SegmentOptions,
-    metadata: &SegmentMetadata,
-) -> Result<WriterProperties> {
-    let zstd = ZstdLevel::try_new(options.zstd_level).map_err(|source| Error::Parquet {
-        operation: "choosing a level of zstd",
-        source,
-    })?;
-    let mut builder = WriterProperties::builder()
-        .set_created_by(concat!("logmill ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_compression(Compression::ZSTD(zstd))
-        .set_data_page_row_count_limit(options.granule_rows)
-        .set_write_batch_size(options.granule_rows)
-        .set_data_page_size_limit(PAGE_BYTES_MAX)
-        .set_max_row_group_row_count(Some(options.row_group_rows))
-        .set_statistics_truncate_length(Some(STATISTICS_BYTES))
-        .set_column_index_truncate_length(Some(STATISTICS_BYTES))
-        .set_statistics_enabled(EnabledStatistics::Chunk)
-        .set_key_value_metadata(Some(metadata.to_key_values()));
-    for column in sorted.schema_ref().fields() {
-        builder = column_properties(builder, column);
-    }
-    Ok(builder.build())
+/// Every pair of a segment's index, from the bytes of blocks and directory.
+fn read_pairs(source: &SegmentFile, index: &[u8], each: impl FnMut(u32, u32)) -> Result<()> {
+    let Some(location) = source.metadata().token_index.clone() else {
+        return Err(Error::Index("the segment has none".to_owned()));
+    };
+    let blocks = usize::try_from(location.blocks_bytes).unwrap_or(usize::MAX);
+    let Some((blocks, directory)) = index.split_at_checked(blocks) else {
+        return Err(Error::Index("it ends too early".to_owned()));
+    };
+    TokenIndex::open(location, directory)?.pairs(blocks, each)
 }
 
-fn column_properties(
-    builder: WriterPropertiesBuilder,
-    column: &arrow_schema::Field,
-) -> WriterPropertiesBuilder {
-    let path = || ColumnPath::new(vec![column.name().clone()]);
-    let mut builder = builder;
-    if WITHOUT_DICTIONARY.contains(&column.name().as_str()) {
-        builder = builder.set_column_dictionary_enabled(path(), false);
-    }
-    match ColumnType::of(column) {
-        Some(ColumnType::Timestamp) => builder
-            .set_column_encoding(path(), Encoding::DELTA_BINARY_PACKED)
-            .set_column_statistics_enabled(path(), EnabledStatistics::Page),
-        Some(ColumnType::Integer | ColumnType::WideInteger | ColumnType::Float) => {
-            builder.set_column_statistics_enabled(path(), EnabledStatistics::Page)
+/// A writer that counts and hashes what goes through it.
+struct Digest<W> {
+    out: W,
+    hash: Xxh3,
+    bytes: u64,
+}
+
+impl<W> Digest<W> {
+    fn new(out: W) -> Self {
+        Self {
+            out,
+            hash: Xxh3::new(),
+            bytes: 0,
         }
-        _ => builder,
+    }
+}
+
+impl<W: Write> Write for Digest<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.hash.update(&bytes[..written]);
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.out.flush()
     }
 }

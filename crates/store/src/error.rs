@@ -35,6 +35,14 @@ pub enum Error {
         /// The budget.
         limit: u64,
     },
+    /// Flushes make segments faster than compaction merges them.
+    #[error("{debt} segments wait for compaction, more than {limit}; retry when it has caught up")]
+    CompactionBehind {
+        /// Segments that wait.
+        debt: u64,
+        /// The bound.
+        limit: u64,
+    },
     /// A batch alone is more than the memtable ever holds.
     #[error(
         "the records take {bytes} bytes in memory; the memtable holds {limit}: send smaller batches"
@@ -83,7 +91,9 @@ impl Error {
             Self::Segment(source) => source.kind(),
             Self::Object { .. } | Self::Io { .. } => ErrorKind::Unavailable,
             Self::BatchTooLarge { .. } => ErrorKind::TooLarge,
-            Self::MemtableFull { .. } | Self::LimitReached { .. } => ErrorKind::Overloaded,
+            Self::MemtableFull { .. }
+            | Self::CompactionBehind { .. }
+            | Self::LimitReached { .. } => ErrorKind::Overloaded,
             Self::Payload(_) => ErrorKind::Corrupt,
             Self::Closed => ErrorKind::Closed,
             Self::Internal(_) => ErrorKind::Internal,

@@ -1,20 +1,22 @@
 //! From memory into segments: freeze, encode, put, commit, swap, let go of the log.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use arrow_array::RecordBatch;
 use bytes::Bytes;
 use logmill_catalog::{FlushCommit, SegmentColumn, SegmentId, SegmentRow};
+use logmill_model::TenantId;
 use logmill_model::time::DAY_NS;
-use logmill_model::{TenantId, time};
 use logmill_queue::Sequence;
-use logmill_segment::{GRANULE_ROWS, SegmentOptions, SegmentSummary};
+use logmill_segment::{GRANULE_ROWS, Position, SegmentSummary, encode_rows, positions};
 use ulid::Ulid;
 
+use crate::background;
 use crate::memtable::{Frozen, MemoryBatch};
 use crate::objects::segment_path;
-use crate::{Error, LOCAL_PARTITION, Result, SegmentHandle, Store};
+use crate::{LOCAL_PARTITION, Result, SegmentHandle, Store};
 
 /// What is known between flushes; its lock lets one flush run at a time.
 #[derive(Debug)]
@@ -82,11 +84,12 @@ impl Store {
         expected_watermark: u64,
         frozen: &Frozen,
     ) -> Result<Vec<Arc<SegmentHandle>>> {
-        let mut rows = Vec::new();
+        let mut rows_of_catalog = Vec::new();
         for (tenant, batches) in &frozen.tenants {
-            let plain: Vec<RecordBatch> = batches.iter().map(|batch| batch.batch.clone()).collect();
-            for chunk in self.blocking(move || cut_by_day(&plain)).await? {
-                rows.push(self.write_segment(tenant, chunk).await?);
+            let plain: Arc<[RecordBatch]> =
+                batches.iter().map(|batch| batch.batch.clone()).collect();
+            for rows in cut_by_day(&plain)? {
+                rows_of_catalog.push(self.write_segment(tenant, plain.clone(), rows).await?);
             }
         }
         let batches = frozen.tenants.iter().flat_map(|(_, batches)| batches);
@@ -95,7 +98,7 @@ impl Store {
             partition: LOCAL_PARTITION.to_owned(),
             expected_watermark,
             new_watermark: frozen.watermark,
-            segments: rows.clone(),
+            segments: rows_of_catalog.clone(),
             idempotency: keys.collect(),
         };
         match self.catalog.commit_flush(commit).await {
@@ -104,11 +107,11 @@ impl Store {
             Err(logmill_catalog::Error::WatermarkMoved { found, .. })
                 if found == frozen.watermark =>
             {
-                rows = self.unknown_segments().await?;
+                rows_of_catalog = self.unknown_segments().await?;
             }
             Err(error) => return Err(error.into()),
         }
-        Ok(rows
+        Ok(rows_of_catalog
             .into_iter()
             .map(|row| SegmentHandle::new(row, self.deleter.clone()))
             .collect())
@@ -122,72 +125,96 @@ impl Store {
         Ok(rows)
     }
 
-    async fn write_segment(&self, tenant: &TenantId, chunk: RecordBatch) -> Result<SegmentRow> {
-        let options = SegmentOptions {
-            zstd_level: self.options.zstd_level,
-            ..SegmentOptions::default()
+    async fn write_segment(
+        &self,
+        tenant: &TenantId,
+        batches: Arc<[RecordBatch]>,
+        rows: Vec<Position>,
+    ) -> Result<SegmentRow> {
+        let options = self.options.segment_options();
+        let encode = move || {
+            let mut bytes = Vec::new();
+            let summary = encode_rows(&batches, rows, &options, &mut bytes)?;
+            Ok((summary, Bytes::from(bytes)))
         };
-        let (summary, bytes) = self.blocking(move || encode(&chunk, &options)).await?;
+        let (summary, bytes) = background::run("logmill-flush", encode).await?;
         let id = Ulid::generate().to_string();
         let path = segment_path(tenant, summary.min_timestamp_ns, &id);
         self.objects.put(&path, bytes).await?;
-        let columns = summary.columns.into_iter();
-        Ok(SegmentRow {
-            id: SegmentId(id),
-            tenant: tenant.clone(),
+        Ok(segment_row(
+            tenant,
+            id,
             path,
-            rows: summary.rows,
-            bytes: summary.bytes,
-            min_timestamp_ns: summary.min_timestamp_ns,
-            max_timestamp_ns: summary.max_timestamp_ns,
-            columns: columns
-                .map(|(name, column_type)| SegmentColumn { name, column_type })
-                .collect(),
-            checksum: summary.checksum,
-            level: 0,
-            created_at_ns: self.clock.now_ns(),
-        })
-    }
-
-    /// Runs something that takes the processor for long on a thread for such things.
-    async fn blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let done = tokio::task::spawn_blocking(work).await;
-        done.map_err(|panicked| Error::Internal(format!("a flush task: {panicked}")))?
+            summary,
+            0,
+            self.clock.now_ns(),
+        ))
     }
 }
 
-fn encode(chunk: &RecordBatch, options: &SegmentOptions) -> Result<(SegmentSummary, Bytes)> {
-    let mut bytes = Vec::new();
-    let summary = logmill_segment::encode(std::slice::from_ref(chunk), options, &mut bytes)?;
-    Ok((summary, Bytes::from(bytes)))
+/// The catalog's row of a segment that was written.
+pub(crate) fn segment_row(
+    tenant: &TenantId,
+    id: String,
+    path: String,
+    summary: SegmentSummary,
+    level: u32,
+    now_ns: i64,
+) -> SegmentRow {
+    let columns = summary.columns.into_iter();
+    SegmentRow {
+        id: SegmentId(id),
+        tenant: tenant.clone(),
+        path,
+        rows: summary.rows,
+        bytes: summary.bytes,
+        min_timestamp_ns: summary.min_timestamp_ns,
+        max_timestamp_ns: summary.max_timestamp_ns,
+        columns: columns
+            .map(|(name, column_type)| SegmentColumn { name, column_type })
+            .collect(),
+        checksum: summary.checksum,
+        level,
+        created_at_ns: now_ns,
+    }
 }
 
-/// Sorts by time and cuts at UTC midnights; days with fewer rows than a granule share a chunk with the next.
-fn cut_by_day(batches: &[RecordBatch]) -> Result<Vec<RecordBatch>> {
-    let sorted = logmill_segment::sort_by_time(batches)?;
-    let times = logmill_segment::timestamps(&sorted)?;
-    let mut chunks = Vec::new();
-    let mut start = 0;
-    while start < times.len() {
-        let mut end = start;
-        while end < times.len() && (end == start || end - start < GRANULE_ROWS) {
-            let midnight = next_midnight(times[end]);
-            end += times[end..].partition_point(|t| *t < midnight);
+/// The rows of each UTC day; days with fewer rows than a granule share a segment with the next.
+fn cut_by_day(batches: &[RecordBatch]) -> Result<Vec<Vec<Position>>> {
+    let mut days: BTreeMap<i64, Vec<Position>> = BTreeMap::new();
+    let times = batches
+        .iter()
+        .map(logmill_segment::timestamps)
+        .collect::<Result<Vec<_>, _>>()?;
+    let day_of = |time: i64| time.div_euclid(DAY_NS);
+    let mut last: Option<(i64, Vec<Position>)> = None;
+    for position in positions(batches) {
+        let day = day_of(times[position.batch as usize][position.row as usize]);
+        match &mut last {
+            Some((known, rows)) if *known == day => rows.push(position),
+            _ => {
+                if let Some((known, rows)) = last.take() {
+                    days.insert(known, rows);
+                }
+                let mut rows = days.remove(&day).unwrap_or_default();
+                rows.push(position);
+                last = Some((day, rows));
+            }
         }
-        chunks.push(sorted.slice(start, end - start));
-        start = end;
+    }
+    days.extend(last);
+    let mut chunks = Vec::new();
+    let mut chunk: Vec<Position> = Vec::new();
+    for rows in days.into_values() {
+        chunk.extend(rows);
+        if chunk.len() >= GRANULE_ROWS {
+            chunks.push(std::mem::take(&mut chunk));
+        }
+    }
+    if !chunk.is_empty() {
+        chunks.push(chunk);
     }
     Ok(chunks)
-}
-
-fn next_midnight(t_ns: i64) -> i64 {
-    debug_assert!(time::in_range(t_ns), "the decoder refuses other times");
-    t_ns.div_euclid(DAY_NS)
-        .saturating_add(1)
-        .saturating_mul(DAY_NS)
 }
 
 #[cfg(test)]
@@ -207,11 +234,7 @@ mod tests {
     }
 
     fn lengths(batches: &[RecordBatch]) -> Vec<usize> {
-        cut_by_day(batches)
-            .unwrap()
-            .iter()
-            .map(RecordBatch::num_rows)
-            .collect()
+        cut_by_day(batches).unwrap().iter().map(Vec::len).collect()
     }
 
     #[test]

@@ -8,6 +8,9 @@
 
 mod admission;
 mod append;
+mod background;
+mod compaction;
+mod delete;
 mod doctor;
 mod error;
 mod flush;
@@ -23,6 +26,8 @@ mod store;
 
 pub use admission::ColumnAdmission;
 pub use append::{AppendRequest, Appended, Prepared};
+pub use compaction::CompactionOptions;
+pub use delete::{DeleteMatcher, PendingDelete};
 pub use doctor::{CatalogReport, SegmentProblem, verify};
 pub use error::{Error, Result};
 pub use idempotency::{Answer, IdempotencyKey, IdempotencyOutcome, IdempotencyPermit};

@@ -1,6 +1,9 @@
 //! Settings of the store.
 
+use logmill_segment::SegmentOptions;
 use serde::{Deserialize, Serialize};
+
+use crate::CompactionOptions;
 
 /// Settings of the store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +27,8 @@ pub struct StoreOptions {
     pub wal_file_max_bytes: u64,
     /// Level of zstd of segments.
     pub zstd_level: i32,
+    /// How segments are merged.
+    pub compaction: CompactionOptions,
     /// What is deleted when.
     pub retention: RetentionOptions,
 }
@@ -40,7 +45,17 @@ impl Default for StoreOptions {
             idempotency_max_keys: 1_000_000,
             wal_file_max_bytes: 64 << 20,
             zstd_level: 1,
+            compaction: CompactionOptions::default(),
             retention: RetentionOptions::default(),
+        }
+    }
+}
+
+impl StoreOptions {
+    pub(crate) fn segment_options(&self) -> SegmentOptions {
+        SegmentOptions {
+            zstd_level: self.zstd_level,
+            ..SegmentOptions::default()
         }
     }
 }

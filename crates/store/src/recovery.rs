@@ -6,13 +6,13 @@ use std::sync::Arc;
 use logmill_catalog::Catalog;
 use logmill_queue::{LocalLog, LocalLogOptions, Sequence};
 use parking_lot::RwLock;
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::idempotency::Registry;
 use crate::memtable::{Budget, MemoryBatch, State, memory_size};
 use crate::objects::Objects;
-use crate::{Error, LOCAL_PARTITION, Result, SegmentHandle, StoreOptions, payload};
+use crate::{Error, LOCAL_PARTITION, PendingDelete, Result, SegmentHandle, StoreOptions, payload};
 
 /// What was there.
 pub(crate) struct Recovered {
@@ -34,12 +34,32 @@ pub(crate) async fn read_catalog(
     }
     let mut state = State::default();
     state.start_at(watermark);
-    state.add_segments(
-        rows.into_iter()
-            .map(|row| SegmentHandle::new(row, deleter.clone()))
-            .collect(),
-    );
+    let segments: Vec<_> = rows
+        .into_iter()
+        .map(|row| SegmentHandle::new(row, deleter.clone()))
+        .collect();
+    attach_deletes(catalog, &segments).await?;
+    state.add_segments(segments);
     Ok(Recovered { state, watermark })
+}
+
+/// Tells segments of the deletes that are still to be applied to them.
+async fn attach_deletes(catalog: &dyn Catalog, segments: &[Arc<SegmentHandle>]) -> Result<()> {
+    let deletes = catalog.deletes().await?.into_iter().map(|row| {
+        let pending = PendingDelete {
+            id: row.id.clone(),
+            predicate: row.predicate.into(),
+        };
+        (row.id, Arc::new(pending))
+    });
+    let deletes: FxHashMap<_, _> = deletes.collect();
+    let by_id: FxHashMap<_, _> = segments.iter().map(|s| (&s.row().id, s)).collect();
+    for (segment, delete) in catalog.pending_deletes().await? {
+        if let (Some(segment), Some(delete)) = (by_id.get(&segment), deletes.get(&delete)) {
+            segment.add_delete(delete.clone());
+        }
+    }
+    Ok(())
 }
 
 /// Deletes objects that the catalog does not know: a flush died between its puts and its commit, or retention

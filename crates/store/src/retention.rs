@@ -21,7 +21,9 @@ impl Store {
             .iter()
             .map(|segment| segment.row().id.clone())
             .collect();
-        self.catalog.remove_segments(&ids).await?;
+        self.catalog
+            .remove_segments(&ids, self.clock.now_ns())
+            .await?;
         for segment in &gone {
             segment.mark_obsolete();
             let row = segment.row();

@@ -4,9 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow_array::RecordBatch;
-use logmill_catalog::SegmentRow;
+use logmill_catalog::{DeleteId, SegmentRow};
 use logmill_schema::TableSchema;
+use parking_lot::RwLock;
 use tokio::sync::mpsc::UnboundedSender;
+
+use crate::PendingDelete;
 
 /// A tenant's records at one moment. Holding it keeps the objects of its segments alive.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +26,8 @@ pub struct Snapshot {
 #[derive(Debug)]
 pub struct SegmentHandle {
     row: SegmentRow,
+    /// What readers leave out.
+    deletes: RwLock<Vec<Arc<PendingDelete>>>,
     obsolete: AtomicBool,
     /// Takes the paths of objects that nobody reads any more. There are never more in it than there were segments.
     deleter: UnboundedSender<String>,
@@ -32,6 +37,7 @@ impl SegmentHandle {
     pub(crate) fn new(row: SegmentRow, deleter: UnboundedSender<String>) -> Arc<Self> {
         Arc::new(Self {
             row,
+            deletes: RwLock::default(),
             obsolete: AtomicBool::new(false),
             deleter,
         })
@@ -40,6 +46,20 @@ impl SegmentHandle {
     /// The catalog's row.
     pub fn row(&self) -> &SegmentRow {
         &self.row
+    }
+
+    /// Deletes whose records are still in the object: answers must leave them out.
+    pub fn deletes(&self) -> Vec<Arc<PendingDelete>> {
+        self.deletes.read().clone()
+    }
+
+    pub(crate) fn add_delete(&self, delete: Arc<PendingDelete>) {
+        self.deletes.write().push(delete);
+    }
+
+    /// A delete found none of its records in the object.
+    pub(crate) fn settle_delete(&self, id: &DeleteId) {
+        self.deletes.write().retain(|delete| delete.id != *id);
     }
 
     /// The catalog has forgotten the segment: its object goes with its last reader.

@@ -1,8 +1,8 @@
 //! The store's components and their lives.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use logmill_catalog::{Catalog, IdempotencyRow};
@@ -14,13 +14,14 @@ use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use crate::compaction::run_compactor;
 use crate::flush::FlushState;
 use crate::idempotency::Registry;
 use crate::memtable::{Budget, MemoryBatch, State, memory_size};
 use crate::objects::Objects;
 use crate::{
-    AppendRequest, Appended, ColumnAdmission, Error, IdempotencyKey, IdempotencyOutcome, Prepared,
-    Result, Snapshot, StoreOptions, payload, recovery,
+    AppendRequest, Appended, ColumnAdmission, DeleteMatcher, Error, IdempotencyKey,
+    IdempotencyOutcome, Prepared, Result, Snapshot, StoreOptions, payload, recovery,
 };
 
 /// How often the flusher looks whether a flush is due by age.
@@ -72,9 +73,13 @@ pub struct Store {
     pub(crate) flush_state: tokio::sync::Mutex<FlushState>,
     pub(crate) flush_failure: Mutex<Option<String>>,
     flush_wanted: Arc<Notify>,
+    pub(crate) compaction_wanted: Arc<Notify>,
+    /// Segments that wait for compaction.
+    pub(crate) compaction_debt: AtomicU64,
+    pub(crate) delete_matcher: OnceLock<Arc<dyn DeleteMatcher>>,
     /// A writer was refused for want of memory since the last flush.
     pressed: AtomicBool,
-    closed: AtomicBool,
+    pub(crate) closed: AtomicBool,
 }
 
 impl Store {
@@ -133,6 +138,9 @@ impl Store {
             }),
             flush_failure: Mutex::default(),
             flush_wanted: Arc::new(Notify::new()),
+            compaction_wanted: Arc::new(Notify::new()),
+            compaction_debt: AtomicU64::new(0),
+            delete_matcher: OnceLock::new(),
             pressed: AtomicBool::new(false),
             closed: AtomicBool::new(false),
         });
@@ -140,6 +148,10 @@ impl Store {
         tokio::spawn(run_flusher(
             Arc::downgrade(&store),
             store.flush_wanted.clone(),
+        ));
+        tokio::spawn(run_compactor(
+            Arc::downgrade(&store),
+            store.compaction_wanted.clone(),
         ));
         tokio::spawn(run_janitor(Arc::downgrade(&store)));
         tokio::spawn(run_deleter(store.objects.clone(), deletions));
@@ -186,6 +198,12 @@ impl Store {
         let limit = self.options.memtable_max_bytes;
         if bytes > limit {
             return Err(Error::BatchTooLarge { bytes, limit });
+        }
+        let debt = self.compaction_debt.load(Ordering::Relaxed);
+        let limit = self.options.compaction.debt_max_segments;
+        if debt > limit {
+            self.compaction_wanted.notify_one();
+            return Err(Error::CompactionBehind { debt, limit });
         }
         let reservation = self.budget.reserve(bytes).inspect_err(|_full| {
             self.pressed.store(true, Ordering::Release);

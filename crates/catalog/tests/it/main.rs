@@ -9,8 +9,8 @@
 use std::path::Path;
 
 use logmill_catalog::{
-    Catalog, Error, FlushCommit, IdempotencyRow, MigrationState, SegmentColumn, SegmentId,
-    SegmentRow, SqliteCatalog,
+    Catalog, DeleteId, DeleteRow, Error, FlushCommit, IdempotencyRow, MigrationState, Replacement,
+    SegmentColumn, SegmentId, SegmentRow, SqliteCatalog,
 };
 use logmill_model::TenantId;
 use logmill_schema::ColumnType;
@@ -123,11 +123,98 @@ async fn contract(catalog: &dyn Catalog) {
     );
 
     let gone = [first.id.clone(), SegmentId("nowhere".to_owned())];
-    assert_eq!(catalog.remove_segments(&gone).await.unwrap(), 1);
-    assert_eq!(catalog.segments().await.unwrap(), [second]);
+    assert_eq!(catalog.remove_segments(&gone, 9).await.unwrap(), 1);
+    assert_eq!(catalog.segments().await.unwrap(), [second.clone()]);
+
+    replacements_and_deletes(catalog, &second).await;
 
     assert_eq!(catalog.setting("key", b"first").await.unwrap(), b"first");
     assert_eq!(catalog.setting("key", b"second").await.unwrap(), b"first");
+}
+
+/// Segments change places all or nothing, and a delete is finished when its last segment was rewritten. `there` is the
+/// only segment, before and after.
+async fn replacements_and_deletes(catalog: &dyn Catalog, there: &SegmentRow) {
+    let delete = |id: &str| DeleteRow {
+        id: DeleteId(id.to_owned()),
+        tenant: tenant("beta"),
+        predicate: "{\"text\":\"x\"}".to_owned(),
+        requested_at_ns: 50,
+        finished_at_ns: None,
+        segments: 1,
+        segments_left: 1,
+        rows_deleted: 0,
+    };
+    let replace = |removed: &[&SegmentRow], added: &[&SegmentRow]| Replacement {
+        removed: removed.iter().map(|row| row.id.clone()).collect(),
+        added: added.iter().map(|row| (*row).clone()).collect(),
+        now_ns: 70,
+        ..Replacement::default()
+    };
+    let (one, two) = (delete("D1"), delete("D2"));
+    for delete in [&one, &two] {
+        let begun = catalog.begin_delete(delete.clone(), std::slice::from_ref(&there.id));
+        begun.await.unwrap();
+    }
+    assert_eq!(catalog.deletes().await.unwrap(), [one.clone(), two.clone()]);
+
+    // A replacement of what is not there changes nothing.
+    let (merged, stranger) = (segment("01M", "beta"), segment("01X", "beta"));
+    let wrong = catalog.replace_segments(replace(&[there, &stranger], &[&merged]));
+    let error = wrong.await.unwrap_err();
+    assert!(
+        matches!(&error, Error::SegmentGone(id) if id == "01X"),
+        "{error:?}"
+    );
+    assert_eq!(
+        catalog.segments().await.unwrap(),
+        std::slice::from_ref(there)
+    );
+
+    // The first delete is applied, the second is inherited.
+    let replacement = Replacement {
+        settled: vec![(there.id.clone(), one.id.clone())],
+        deleted_rows: vec![(one.id.clone(), 3)],
+        ..replace(&[there], &[&merged])
+    };
+    catalog.replace_segments(replacement).await.unwrap();
+    assert_eq!(
+        catalog.segments().await.unwrap(),
+        std::slice::from_ref(&merged)
+    );
+    let pending = catalog.pending_deletes().await.unwrap();
+    assert_eq!(pending, [(merged.id.clone(), two.id.clone())]);
+    let found = catalog.deletes().await.unwrap();
+    assert_eq!(
+        (
+            found[0].finished_at_ns,
+            found[0].rows_deleted,
+            found[0].segments_left
+        ),
+        (Some(70), 3, 0)
+    );
+    assert_eq!((found[1].finished_at_ns, found[1].segments_left), (None, 1));
+
+    // A segment that goes for good takes its deletes along.
+    catalog
+        .replace_segments(replace(&[], &[there]))
+        .await
+        .unwrap();
+    catalog
+        .remove_segments(std::slice::from_ref(&merged.id), 90)
+        .await
+        .unwrap();
+    assert!(catalog.pending_deletes().await.unwrap().is_empty());
+    assert_eq!(catalog.deletes().await.unwrap()[1].finished_at_ns, Some(90));
+
+    // A delete of nothing is finished at once.
+    let nothing = DeleteRow {
+        segments: 0,
+        segments_left: 0,
+        ..delete("D3")
+    };
+    catalog.begin_delete(nothing, &[]).await.unwrap();
+    assert_eq!(catalog.deletes().await.unwrap()[2].finished_at_ns, Some(50));
 }
 
 async fn open(path: &Path) -> SqliteCatalog {
@@ -170,11 +257,11 @@ async fn migrations_are_told_without_making_the_file() {
     };
     let before = SqliteCatalog::migration_status(&path).await.unwrap();
     assert_eq!(before[0].description, "initial");
-    assert_eq!(states(before), [MigrationState::Pending]);
+    assert_eq!(states(before), [MigrationState::Pending; 2]);
     assert!(!path.exists());
     open(&path).await;
     let after = SqliteCatalog::migration_status(&path).await.unwrap();
-    assert_eq!(states(after), [MigrationState::Applied]);
+    assert_eq!(states(after), [MigrationState::Applied; 2]);
 }
 
 #[tokio::test]

@@ -11,8 +11,8 @@ use arrow_schema::Schema;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use logmill_catalog::{
-    Catalog, Error as CatalogError, FlushCommit, IdempotencyRow, SegmentId, SegmentRow,
-    SqliteCatalog,
+    Catalog, DeleteId, DeleteRow, Error as CatalogError, FlushCommit, IdempotencyRow, Replacement,
+    SegmentId, SegmentRow, SqliteCatalog,
 };
 use logmill_model::{ManualClock, TenantId};
 use logmill_schema::ColumnType;
@@ -213,8 +213,48 @@ impl Catalog for FailingCatalog {
             Ok(())
         }
     }
-    async fn remove_segments(&self, ids: &[SegmentId]) -> Result<u64, CatalogError> {
-        self.inner.remove_segments(ids).await
+    async fn remove_segments(&self, ids: &[SegmentId], now_ns: i64) -> Result<u64, CatalogError> {
+        if self.before.hit() {
+            return Err(failed());
+        }
+        let removed = self.inner.remove_segments(ids, now_ns).await?;
+        if self.after.hit() {
+            Err(failed())
+        } else {
+            Ok(removed)
+        }
+    }
+    async fn replace_segments(&self, replacement: Replacement) -> Result<(), CatalogError> {
+        if self.before.hit() {
+            return Err(failed());
+        }
+        self.inner.replace_segments(replacement).await?;
+        if self.after.hit() {
+            Err(failed())
+        } else {
+            Ok(())
+        }
+    }
+    async fn begin_delete(
+        &self,
+        delete: DeleteRow,
+        segments: &[SegmentId],
+    ) -> Result<(), CatalogError> {
+        if self.before.hit() {
+            return Err(failed());
+        }
+        self.inner.begin_delete(delete, segments).await?;
+        if self.after.hit() {
+            Err(failed())
+        } else {
+            Ok(())
+        }
+    }
+    async fn deletes(&self) -> Result<Vec<DeleteRow>, CatalogError> {
+        self.inner.deletes().await
+    }
+    async fn pending_deletes(&self) -> Result<Vec<(SegmentId, DeleteId)>, CatalogError> {
+        self.inner.pending_deletes().await
     }
     async fn idempotency_since(&self, since_ns: i64) -> Result<Vec<IdempotencyRow>, CatalogError> {
         self.inner.idempotency_since(since_ns).await

@@ -1,0 +1,291 @@
+//! Counts of a segment's records per minute, level and service: a histogram is drawn from them without reading rows.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::{Error, Result};
+
+/// One minute, in nanoseconds.
+const MINUTE_NS: i64 = 60_000_000_000;
+
+/// Cells of a rollup at most: beyond it the services are counted together.
+pub const ROLLUP_CELLS_MAX: usize = 1 << 18;
+
+/// Longest encoded rollup that is read: what a damaged footer may claim.
+const BYTES_MAX: usize = 64 << 20;
+
+/// Where the rollup is in the file: an entry of the footer's metadata.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RollupLocation {
+    /// First byte, from the start of the file.
+    pub offset: u64,
+    /// Its length.
+    pub bytes: u64,
+    /// xxh3-64 of its bytes.
+    pub checksum: u64,
+}
+
+/// What is counted together. `None` is the absence of the field, and of `service` also "any", when
+/// [`Rollup::by_service`] is false.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cell {
+    /// Minutes since the epoch.
+    pub minute: i64,
+    /// The records' level.
+    pub level: Option<String>,
+    /// The records' service.
+    pub service: Option<String>,
+}
+
+/// Counts of records.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rollup {
+    names: Vec<String>,
+    by_name: BTreeMap<String, u32>,
+    /// By minute, service and level; names are positions in `names` plus one, 0 is absence.
+    counts: BTreeMap<(i64, u32, u32), u64>,
+    services_together: bool,
+}
+
+impl Rollup {
+    /// Whether services are told apart; else there were too many of them.
+    pub const fn by_service(&self) -> bool {
+        !self.services_together
+    }
+
+    /// The number by which [`Rollup::add`] knows a level or a service.
+    pub fn name(&mut self, name: Option<&str>) -> u32 {
+        let Some(name) = name else { return 0 };
+        if let Some(known) = self.by_name.get(name) {
+            return *known;
+        }
+        self.names.push(name.to_owned());
+        let number = self.names.len() as u32;
+        self.by_name.insert(name.to_owned(), number);
+        number
+    }
+
+    /// The minute of a time.
+    pub const fn minute_of(timestamp_ns: i64) -> i64 {
+        timestamp_ns.div_euclid(MINUTE_NS)
+    }
+
+    /// Adds records of one minute, service and level.
+    pub fn add(&mut self, minute: i64, service: u32, level: u32, count: u64) {
+        let service = if self.services_together { 0 } else { service };
+        *self.counts.entry((minute, service, level)).or_default() += count;
+        if self.counts.len() > ROLLUP_CELLS_MAX && !self.services_together {
+            self.services_together = true;
+            for ((minute, _, level), count) in std::mem::take(&mut self.counts) {
+                *self.counts.entry((minute, 0, level)).or_default() += count;
+            }
+        }
+    }
+
+    /// Adds another segment's counts.
+    pub fn merge(&mut self, other: &Self) {
+        if other.services_together && !self.services_together {
+            self.services_together = true;
+            for ((minute, _, level), count) in std::mem::take(&mut self.counts) {
+                *self.counts.entry((minute, 0, level)).or_default() += count;
+            }
+        }
+        let names: Vec<u32> = other
+            .names
+            .iter()
+            .map(|name| self.name(Some(name)))
+            .collect();
+        let known = |number: u32| match number {
+            0 => 0,
+            number => names.get(number as usize - 1).copied().unwrap_or(0),
+        };
+        for ((minute, service, level), count) in &other.counts {
+            self.add(*minute, known(*service), known(*level), *count);
+        }
+    }
+
+    /// Every cell and its count.
+    pub fn cells(&self) -> impl Iterator<Item = (Cell, u64)> + '_ {
+        let name = |number: u32| match number {
+            0 => None,
+            number => self.names.get(number as usize - 1).cloned(),
+        };
+        self.counts
+            .iter()
+            .map(move |((minute, service, level), count)| {
+                let cell = Cell {
+                    minute: *minute,
+                    level: name(*level),
+                    service: name(*service),
+                };
+                (cell, *count)
+            })
+    }
+
+    /// All records.
+    pub fn rows(&self) -> u64 {
+        self.counts.values().sum()
+    }
+
+    /// Writes it to `out`: numbers as LEB128, compressed with zstd.
+    pub(crate) fn write(&self, offset: u64, out: &mut Vec<u8>) -> Result<RollupLocation> {
+        let mut plain = vec![u8::from(self.services_together)];
+        unsigned(&mut plain, self.names.len() as u64);
+        for name in &self.names {
+            unsigned(&mut plain, name.len() as u64);
+            plain.extend_from_slice(name.as_bytes());
+        }
+        unsigned(&mut plain, self.counts.len() as u64);
+        let mut before = 0;
+        for ((minute, service, level), count) in &self.counts {
+            let step = minute.wrapping_sub(before);
+            unsigned(&mut plain, (step << 1 ^ step >> 63).cast_unsigned());
+            before = *minute;
+            unsigned(&mut plain, u64::from(*service));
+            unsigned(&mut plain, u64::from(*level));
+            unsigned(&mut plain, *count);
+        }
+        let start = out.len();
+        out.extend_from_slice(&(plain.len() as u32).to_le_bytes());
+        let compressed = zstd::bulk::compress(&plain, 1)
+            .map_err(|error| Error::Rollup(format!("compressing: {error}")))?;
+        out.extend_from_slice(&compressed);
+        Ok(RollupLocation {
+            offset,
+            bytes: (out.len() - start) as u64,
+            checksum: xxh3_64(&out[start..]),
+        })
+    }
+
+    /// Reads what [`Rollup::write`] wrote.
+    pub fn read(location: &RollupLocation, bytes: &[u8]) -> Result<Self> {
+        if bytes.len() as u64 != location.bytes || xxh3_64(bytes) != location.checksum {
+            return Err(Error::Rollup("the checksum is wrong".to_owned()));
+        }
+        Self::parse(bytes)
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Self> {
+        let short = || Error::Rollup("it ends too early".to_owned());
+        let (length, compressed) = bytes.split_first_chunk::<4>().ok_or_else(short)?;
+        let length = u32::from_le_bytes(*length) as usize;
+        if length > BYTES_MAX {
+            return Err(Error::Rollup(format!("{length} bytes are too many")));
+        }
+        let plain = zstd::bulk::decompress(compressed, length)
+            .map_err(|error| Error::Rollup(format!("decompressing: {error}")))?;
+        let (flags, mut rest) = plain.split_first().ok_or_else(short)?;
+        let mut rollup = Self {
+            services_together: *flags & 1 == 1,
+            ..Self::default()
+        };
+        for _ in 0..take(&mut rest)? {
+            let length = usize::try_from(take(&mut rest)?).unwrap_or(usize::MAX);
+            let (name, after) = rest.split_at_checked(length).ok_or_else(short)?;
+            let name = std::str::from_utf8(name)
+                .map_err(|_invalid| Error::Rollup("a name is not UTF-8".to_owned()))?;
+            rollup.name(Some(name));
+            rest = after;
+        }
+        let mut minute = 0_i64;
+        let number = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+        for _ in 0..take(&mut rest)? {
+            let step = take(&mut rest)?;
+            minute = minute.wrapping_add((step >> 1).cast_signed() ^ -(step & 1).cast_signed());
+            let (service, level) = (number(take(&mut rest)?), number(take(&mut rest)?));
+            let count = take(&mut rest)?;
+            let cell = rollup.counts.entry((minute, service, level)).or_default();
+            *cell = cell.saturating_add(count);
+        }
+        Ok(rollup)
+    }
+}
+
+fn unsigned(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+fn take(rest: &mut &[u8]) -> Result<u64> {
+    let mut value = 0;
+    for shift in (0..64).step_by(7) {
+        let Some((byte, after)) = rest.split_first() else {
+            return Err(Error::Rollup("it ends too early".to_owned()));
+        };
+        *rest = after;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Ok(value);
+        }
+    }
+    Err(Error::Rollup("a number is too long".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn rollup(rows: &[(i64, Option<String>, Option<String>)]) -> Rollup {
+        let mut rollup = Rollup::default();
+        for (minute, level, service) in rows {
+            let (level, service) = (
+                rollup.name(level.as_deref()),
+                rollup.name(service.as_deref()),
+            );
+            rollup.add(*minute, service, level, 1);
+        }
+        rollup
+    }
+
+    fn any_rows() -> impl Strategy<Value = Vec<(i64, Option<String>, Option<String>)>> {
+        let name = || prop::option::of("[a-c]{0,2}");
+        prop::collection::vec((prop_oneof![any::<i64>(), 0_i64..5], name(), name()), 0..40)
+    }
+
+    proptest! {
+        #[test]
+        fn counts_come_back(rows in any_rows()) {
+            let rollup = rollup(&rows);
+            let mut out = Vec::new();
+            let location = rollup.write(0, &mut out).unwrap();
+            let read = Rollup::read(&location, &out).unwrap();
+            prop_assert_eq!(read.rows(), rows.len() as u64);
+            prop_assert_eq!(&read, &rollup);
+        }
+
+        #[test]
+        fn merged_counts_are_those_of_all_rows(one in any_rows(), other in any_rows()) {
+            let mut merged = rollup(&one);
+            merged.merge(&rollup(&other));
+            let cells = |rollup: &Rollup| rollup.cells().collect::<BTreeMap<_, _>>();
+            prop_assert_eq!(cells(&merged), cells(&rollup(&[one, other].concat())));
+        }
+
+        #[test]
+        fn damage_is_an_error_and_not_a_panic(rows in any_rows(), at in any::<prop::sample::Index>(), with in 1_u8..=255) {
+            let mut out = Vec::new();
+            let location = rollup(&rows).write(0, &mut out).unwrap();
+            let at = at.index(out.len());
+            out[at] ^= with;
+            prop_assert!(Rollup::read(&location, &out).is_err());
+            let _ = Rollup::parse(&out);
+        }
+    }
+
+    #[test]
+    fn too_many_services_are_counted_together() {
+        let mut rollup = Rollup::default();
+        for number in 0..ROLLUP_CELLS_MAX as u32 + 10 {
+            rollup.add(0, number + 1, 1, 1);
+        }
+        assert!(!rollup.by_service());
+        assert_eq!((rollup.cells().count(), rollup.rows()), (1, 262_154));
+    }
+}
