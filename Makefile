@@ -43,8 +43,8 @@ load-test: build ## Drive the server at URL with load and measure it
 	@"$$(scripts/binary.sh $(PROFILE))" load-test --url $(URL) $(ARGS)
 
 .PHONY: bench
-bench: build ## Measure ingest, storage and queries on FILE (NDJSON)
-	@PROFILE=$(PROFILE) scripts/bench.sh $(FILE)
+bench: ## Measure ingest, latency, restart and look-ups (FILE=, PARTS=, RUNS=; see docs/benchmarks.md)
+	@PROFILE=$(PROFILE) scripts/bench.sh
 
 .PHONY: docker-up docker-down
 docker-up docker-down:
