@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Runs all tests. What they need beside Rust (a Python with DuckDB) is installed here, in a folder of the
-# user's cache, so that nothing has to be prepared by hand.
+# Runs all tests. What they need beside Rust (a Python with DuckDB and moto's server of S3) is installed here,
+# in a folder of the user's cache, so that nothing has to be prepared by hand.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=${LOGMILL_CACHE:-$HOME/.cache/logmill}/venv
-duckdb=duckdb==2.0.1
+packages=("duckdb==2.0.1" "moto[server]==5.2.5")
 
-if ! "$venv/bin/python" -c 'import duckdb' 2>/dev/null; then
+if ! "$venv/bin/python" -c 'import duckdb, moto.server' 2>/dev/null; then
   mkdir -p "$(dirname "$venv")"
   if ! python3 -m venv --clear "$venv"; then
     as_root=$([ "$(id -u)" = 0 ] || echo sudo)
@@ -14,7 +14,7 @@ if ! "$venv/bin/python" -c 'import duckdb' 2>/dev/null; then
     $as_root apt-get install -y python3 python3-venv
     python3 -m venv --clear "$venv"
   fi
-  "$venv/bin/pip" install --quiet --disable-pip-version-check "$duckdb"
+  "$venv/bin/pip" install --quiet --disable-pip-version-check "${packages[@]}"
 fi
 export LOGMILL_TEST_PYTHON=$venv/bin/python
 cargo test --workspace --locked "$@"

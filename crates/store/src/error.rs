@@ -27,6 +27,14 @@ pub enum Error {
         /// Why not.
         source: object_store::Error,
     },
+    /// A setting of the object storage makes no sense.
+    #[error("object_storage.{setting}: {reason}")]
+    ObjectStorage {
+        /// Which setting.
+        setting: &'static str,
+        /// What is wrong with it; never a secret.
+        reason: String,
+    },
     /// The memtable's budget is used up until the next flush is done.
     #[error("the memtable holds {used} of {limit} bytes; retry when the running flush is done")]
     MemtableFull {
@@ -90,6 +98,7 @@ impl Error {
             Self::Catalog(source) => source.kind(),
             Self::Segment(source) => source.kind(),
             Self::Object { .. } | Self::Io { .. } => ErrorKind::Unavailable,
+            Self::ObjectStorage { .. } => ErrorKind::Invalid,
             Self::BatchTooLarge { .. } => ErrorKind::TooLarge,
             Self::MemtableFull { .. }
             | Self::CompactionBehind { .. }

@@ -16,6 +16,7 @@ mod error;
 mod flush;
 mod idempotency;
 mod memtable;
+pub mod object_storage;
 mod objects;
 mod options;
 mod payload;
