@@ -6,7 +6,6 @@ use std::sync::Arc;
 use arrow_array::{BooleanArray, RecordBatch};
 use logmill_catalog::{DeleteId, DeleteRow};
 use logmill_model::{TenantId, TimeRange};
-use ulid::Ulid;
 
 use crate::{Result, SegmentHandle, Store};
 
@@ -40,6 +39,7 @@ impl Store {
         predicate: String,
         range: TimeRange,
     ) -> Result<DeleteRow> {
+        self.reconcile_if_wanted().await?;
         // Then they are all in segments, and records that come later are not.
         self.flush().await?;
         let _no_other_change = self.flush_state.lock().await;
@@ -52,37 +52,7 @@ impl Store {
             });
             touched.cloned().collect()
         };
-        let now_ns = self.clock.now_ns();
-        let row = DeleteRow {
-            id: DeleteId(Ulid::generate().to_string()),
-            tenant: tenant.clone(),
-            predicate,
-            requested_at_ns: now_ns,
-            finished_at_ns: touched.is_empty().then_some(now_ns),
-            segments: touched.len() as u64,
-            segments_left: touched.len() as u64,
-            rows_deleted: 0,
-        };
-        let ids: Vec<_> = touched
-            .iter()
-            .map(|segment| segment.row().id.clone())
-            .collect();
-        self.catalog.begin_delete(row.clone(), &ids).await?;
-        let pending = Arc::new(PendingDelete {
-            id: row.id.clone(),
-            predicate: row.predicate.as_str().into(),
-        });
-        {
-            // Readers see all of it or nothing.
-            let _state = self.state.write();
-            for segment in &touched {
-                segment.add_delete(pending.clone());
-            }
-        }
-        metrics::counter!("logmill_deletes_total").increment(1);
-        tracing::info!(id = row.id.0, %tenant, segments = row.segments, "deleting by query");
-        self.compaction_wanted.notify_one();
-        Ok(row)
+        self.attach_delete(tenant, predicate, &touched).await
     }
 
     /// All deletes, or those of one tenant, oldest first.

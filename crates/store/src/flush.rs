@@ -67,6 +67,8 @@ impl Store {
         metrics::histogram!("logmill_flush_seconds").record(begun.elapsed().as_secs_f64());
         metrics::counter!("logmill_flush_rows_total").increment(rows);
         tracing::debug!(rows, segments, watermark, elapsed = ?begun.elapsed(), "flushed");
+        self.plan_compaction();
+        self.compaction_wanted.notify_one();
         let queue = self.queue.clone();
         let truncated =
             tokio::task::spawn_blocking(move || queue.truncate_before(Sequence(watermark))).await;

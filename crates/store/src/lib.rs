@@ -32,7 +32,7 @@ pub use delete::{DeleteMatcher, PendingDelete};
 pub use doctor::{CatalogReport, SegmentProblem, verify};
 pub use error::{Error, Result};
 pub use idempotency::{Answer, IdempotencyKey, IdempotencyOutcome, IdempotencyPermit};
-pub use options::{RetentionOptions, StoreOptions};
+pub use options::{RetentionOptions, RetentionRule, StoreOptions, TenantRetention};
 pub use snapshot::{SegmentHandle, Snapshot};
 pub use store::{ComponentHealth, Store, StoreStatus};
 

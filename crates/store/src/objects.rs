@@ -1,12 +1,14 @@
 //! Objects of the store: their paths, and making them durable.
 
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
 use logmill_model::{TenantId, time};
+use logmill_segment::SegmentFile;
 use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 
@@ -29,6 +31,9 @@ pub(crate) fn segment_path(tenant: &TenantId, first_ns: i64, id: &str) -> String
     format!("{TENANTS}/{tenant}/segments/{year:04}-{month:02}-{day:02}/{id}.parquet")
 }
 
+/// Bytes of a segment's end that are read at first: most footers are shorter.
+const TAIL_BYTES: u64 = 64 << 10;
+
 impl Objects {
     /// Writes an object; done when it is on stable storage.
     pub(crate) async fn put(&self, path: &str, bytes: Bytes) -> Result<()> {
@@ -37,12 +42,49 @@ impl Objects {
             .put(&ObjectPath::from(path), PutPayload::from_bytes(bytes))
             .await;
         put.map_err(|source| error("writing", path, source))?;
+        self.sync(path).await
+    }
+
+    /// Makes an object that was written stable, where the store does not do that itself.
+    pub(crate) async fn sync(&self, path: &str) -> Result<()> {
         let Some(root) = self.local_root.clone() else {
             return Ok(());
         };
         let path = path.to_owned();
         let synced = tokio::task::spawn_blocking(move || sync(&root, &path)).await;
         synced.map_err(|panicked| Error::Internal(format!("syncing an object: {panicked}")))?
+    }
+
+    /// A failure of the store, named.
+    pub(crate) fn failed(
+        &self,
+        operation: &'static str,
+        path: &str,
+        source: object_store::Error,
+    ) -> Error {
+        error(operation, path, source)
+    }
+
+    /// A part of an object.
+    pub(crate) async fn get_range(&self, path: &str, range: Range<u64>) -> Result<Bytes> {
+        let get = self.store.get_range(&ObjectPath::from(path), range).await;
+        get.map_err(|source| error("reading", path, source))
+    }
+
+    /// The footer of a segment of `length` bytes.
+    pub(crate) async fn open_segment(&self, path: &str, length: u64) -> Result<SegmentFile> {
+        let mut wanted = TAIL_BYTES.min(length);
+        loop {
+            let tail = self.get_range(path, length - wanted..length).await?;
+            match SegmentFile::open(&tail, length)? {
+                Ok(file) => return Ok(file),
+                Err(more) if more > wanted => wanted = more.min(length),
+                Err(_) => {
+                    let problem = format!("{path}: its footer asks for bytes it was given");
+                    return Err(logmill_segment::Error::NotASegment(problem).into());
+                }
+            }
+        }
     }
 
     /// Deletes an object; one that is not there is deleted.

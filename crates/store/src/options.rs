@@ -1,5 +1,7 @@
 //! Settings of the store.
 
+use std::collections::BTreeMap;
+
 use logmill_segment::SegmentOptions;
 use serde::{Deserialize, Serialize};
 
@@ -60,7 +62,7 @@ impl StoreOptions {
     }
 }
 
-/// What is deleted when: whole segments, oldest first.
+/// What is deleted when: whole segments, oldest first, and records that a rule names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RetentionOptions {
@@ -70,6 +72,10 @@ pub struct RetentionOptions {
     pub max_bytes: u64,
     /// How often to look.
     pub check_interval_ms: u64,
+    /// Tenants with bounds of their own: the age takes the place of `max_age_ms`, the bytes are the tenant's alone.
+    pub tenants: BTreeMap<String, TenantRetention>,
+    /// Streams whose records are kept for a shorter time than others.
+    pub rules: Vec<RetentionRule>,
 }
 
 impl Default for RetentionOptions {
@@ -78,6 +84,31 @@ impl Default for RetentionOptions {
             max_age_ms: 0,
             max_bytes: 0,
             check_interval_ms: 60_000,
+            tenants: BTreeMap::new(),
+            rules: Vec::new(),
         }
     }
+}
+
+/// A tenant's own bounds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TenantRetention {
+    /// Segments whose newest record is older than this are deleted; 0 keeps them for ever.
+    pub max_age_ms: u64,
+    /// The tenant's oldest segments are deleted while all of its segments are longer than this; 0 means no bound.
+    pub max_bytes: u64,
+}
+
+/// Records that are deleted sooner.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetentionRule {
+    /// Whose records; every tenant's without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// Which records, as the `filters` of `POST /query` say it.
+    pub filters: serde_json::Map<String, serde_json::Value>,
+    /// They go with the segments whose newest record is older than this.
+    pub max_age_ms: u64,
 }

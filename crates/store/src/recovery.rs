@@ -44,7 +44,10 @@ pub(crate) async fn read_catalog(
 }
 
 /// Tells segments of the deletes that are still to be applied to them.
-async fn attach_deletes(catalog: &dyn Catalog, segments: &[Arc<SegmentHandle>]) -> Result<()> {
+pub(crate) async fn attach_deletes(
+    catalog: &dyn Catalog,
+    segments: &[Arc<SegmentHandle>],
+) -> Result<()> {
     let deletes = catalog.deletes().await?.into_iter().map(|row| {
         let pending = PendingDelete {
             id: row.id.clone(),
@@ -56,7 +59,9 @@ async fn attach_deletes(catalog: &dyn Catalog, segments: &[Arc<SegmentHandle>]) 
     let by_id: FxHashMap<_, _> = segments.iter().map(|s| (&s.row().id, s)).collect();
     for (segment, delete) in catalog.pending_deletes().await? {
         if let (Some(segment), Some(delete)) = (by_id.get(&segment), deletes.get(&delete)) {
-            segment.add_delete(delete.clone());
+            if !segment.deletes().iter().any(|known| known.id == delete.id) {
+                segment.add_delete(delete.clone());
+            }
         }
     }
     Ok(())

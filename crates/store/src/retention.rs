@@ -1,30 +1,53 @@
-//! Deleting whole segments, oldest first: by age, and by the bytes of all.
+//! Deleting whole segments, oldest first: by age, and by the bytes of a tenant or of all. Rules take single streams out of
+//! old segments; that is a delete by query.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use logmill_catalog::SegmentId;
+use logmill_catalog::{DeleteId, DeleteRow, SegmentId};
+use logmill_model::TenantId;
+use ulid::Ulid;
 
-use crate::{Result, SegmentHandle, Store};
+use crate::{PendingDelete, Result, RetentionRule, SegmentHandle, Store};
 
 const MILLISECOND_NS: i64 = 1_000_000;
 
 impl Store {
     /// Applies retention now; returns how many segments were deleted. Their objects go with their last readers.
     pub async fn apply_retention(&self) -> Result<u64> {
+        self.reconcile_if_wanted().await?;
         // No flush may add segments between choosing and removing.
-        let _one_at_a_time = self.flush_state.lock().await;
+        let one_at_a_time = self.flush_state.lock().await;
         let gone = self.expired_segments();
-        if gone.is_empty() {
-            return Ok(0);
+        if !gone.is_empty() {
+            self.remove_expired(&gone).await?;
         }
+        for (position, rule) in self.options.retention.rules.iter().enumerate() {
+            self.apply_rule(position, rule).await?;
+        }
+        drop(one_at_a_time);
+        let count = gone.len() as u64;
+        drop(gone);
+        self.report();
+        Ok(count)
+    }
+
+    async fn remove_expired(&self, gone: &[Arc<SegmentHandle>]) -> Result<()> {
         let ids: Vec<SegmentId> = gone
             .iter()
             .map(|segment| segment.row().id.clone())
             .collect();
-        self.catalog
+        let removed = self
+            .catalog
             .remove_segments(&ids, self.clock.now_ns())
-            .await?;
-        for segment in &gone {
+            .await;
+        if let Err(error) = removed {
+            // It may have happened all the same.
+            self.reconcile_wanted.store(true, Ordering::Release);
+            return Err(error.into());
+        }
+        for segment in gone {
             segment.mark_obsolete();
             let row = segment.row();
             tracing::info!(
@@ -34,12 +57,10 @@ impl Store {
                 "retention deletes a segment"
             );
         }
-        self.state.write().remove_segments(&gone);
+        self.state.write().remove_segments(gone);
         let count = gone.len() as u64;
         metrics::counter!("logmill_retention_segments_deleted_total").increment(count);
-        drop(gone);
-        self.report();
-        Ok(count)
+        Ok(())
     }
 
     /// Segments that are too old, and the oldest of what is too much.
@@ -47,23 +68,108 @@ impl Store {
         let retention = &self.options.retention;
         let mut segments: Vec<_> = self.state.read().segments().cloned().collect();
         segments.sort_by_key(|segment| segment.row().max_timestamp_ns);
-        let oldest_ns = match i64::try_from(retention.max_age_ms) {
+        let mut tenants: BTreeMap<TenantId, u64> = BTreeMap::new();
+        for segment in &segments {
+            *tenants.entry(segment.row().tenant.clone()).or_default() += segment.row().bytes;
+        }
+        let mut all: u64 = tenants.values().sum();
+        let too_much = |limit: u64, bytes: u64| limit > 0 && bytes > limit;
+        segments.retain(|segment| {
+            let row = segment.row();
+            let own = retention.tenants.get(row.tenant.as_str());
+            let bytes = tenants.entry(row.tenant.clone()).or_default();
+            let expired = row.max_timestamp_ns
+                < self.oldest_kept_ns(own.map_or(retention.max_age_ms, |own| own.max_age_ms))
+                || own.is_some_and(|own| too_much(own.max_bytes, *bytes))
+                || too_much(retention.max_bytes, all);
+            if expired {
+                *bytes -= row.bytes;
+                all -= row.bytes;
+            }
+            expired
+        });
+        segments
+    }
+
+    /// Older records than this are past an age; 0 means none is.
+    fn oldest_kept_ns(&self, max_age_ms: u64) -> i64 {
+        match i64::try_from(max_age_ms) {
             Ok(age_ms) if age_ms > 0 => self
                 .clock
                 .now_ns()
                 .saturating_sub(age_ms.saturating_mul(MILLISECOND_NS)),
             _ => i64::MIN,
+        }
+    }
+
+    /// Begins to delete a rule's records from the segments that have become too old for it.
+    async fn apply_rule(&self, position: usize, rule: &RetentionRule) -> Result<()> {
+        let oldest_ns = self.oldest_kept_ns(rule.max_age_ms);
+        let mut by_tenant: BTreeMap<TenantId, Vec<Arc<SegmentHandle>>> = BTreeMap::new();
+        for segment in self.state.read().segments() {
+            let row = segment.row();
+            let tenant = rule.tenant.as_deref();
+            if row.max_timestamp_ns < oldest_ns
+                && tenant.is_none_or(|tenant| tenant == row.tenant.as_str())
+                && !segment.is_under_rule(position)
+            {
+                let segments = by_tenant.entry(row.tenant.clone()).or_default();
+                segments.push(segment.clone());
+            }
+        }
+        for (tenant, segments) in by_tenant {
+            let predicate = serde_json::json!({ "filters": rule.filters, "to": oldest_ns });
+            self.attach_delete(&tenant, predicate.to_string(), &segments)
+                .await?;
+            segments
+                .iter()
+                .for_each(|segment| segment.put_under_rule(position));
+        }
+        Ok(())
+    }
+
+    /// Keeps a delete of these segments and lets readers know of it. The caller holds the flush's lock.
+    pub(crate) async fn attach_delete(
+        &self,
+        tenant: &TenantId,
+        predicate: String,
+        segments: &[Arc<SegmentHandle>],
+    ) -> Result<DeleteRow> {
+        let now_ns = self.clock.now_ns();
+        let row = DeleteRow {
+            id: DeleteId(Ulid::generate().to_string()),
+            tenant: tenant.clone(),
+            predicate,
+            requested_at_ns: now_ns,
+            finished_at_ns: segments.is_empty().then_some(now_ns),
+            segments: segments.len() as u64,
+            segments_left: segments.len() as u64,
+            rows_deleted: 0,
         };
-        let mut bytes: u64 = segments.iter().map(|segment| segment.row().bytes).sum();
-        let too_much = |bytes: u64| retention.max_bytes > 0 && bytes > retention.max_bytes;
-        segments
-            .into_iter()
-            .take_while(|segment| {
-                let expired = segment.row().max_timestamp_ns < oldest_ns || too_much(bytes);
-                bytes -= segment.row().bytes;
-                expired
-            })
-            .collect()
+        let ids: Vec<_> = segments
+            .iter()
+            .map(|segment| segment.row().id.clone())
+            .collect();
+        let kept = self.catalog.begin_delete(row.clone(), &ids).await;
+        if let Err(error) = kept {
+            self.reconcile_wanted.store(true, Ordering::Release);
+            return Err(error.into());
+        }
+        let pending = Arc::new(PendingDelete {
+            id: row.id.clone(),
+            predicate: row.predicate.as_str().into(),
+        });
+        {
+            // Readers see all of it or nothing.
+            let _state = self.state.write();
+            for segment in segments {
+                segment.add_delete(pending.clone());
+            }
+        }
+        metrics::counter!("logmill_deletes_total").increment(1);
+        tracing::info!(id = row.id.0, %tenant, segments = row.segments, "deleting by query");
+        self.compaction_wanted.notify_one();
+        Ok(row)
     }
 
     /// Forgets answers that are past their time to live.

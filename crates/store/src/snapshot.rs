@@ -28,6 +28,8 @@ pub struct SegmentHandle {
     row: SegmentRow,
     /// What readers leave out.
     deletes: RwLock<Vec<Arc<PendingDelete>>>,
+    /// Positions of the retention rules that were applied, or are being.
+    rules: RwLock<Vec<usize>>,
     obsolete: AtomicBool,
     /// Takes the paths of objects that nobody reads any more. There are never more in it than there were segments.
     deleter: UnboundedSender<String>,
@@ -38,6 +40,7 @@ impl SegmentHandle {
         Arc::new(Self {
             row,
             deletes: RwLock::default(),
+            rules: RwLock::default(),
             obsolete: AtomicBool::new(false),
             deleter,
         })
@@ -60,6 +63,22 @@ impl SegmentHandle {
     /// A delete found none of its records in the object.
     pub(crate) fn settle_delete(&self, id: &DeleteId) {
         self.deletes.write().retain(|delete| delete.id != *id);
+    }
+
+    pub(crate) fn is_under_rule(&self, rule: usize) -> bool {
+        self.rules.read().contains(&rule)
+    }
+
+    pub(crate) fn put_under_rule(&self, rule: usize) {
+        self.rules.write().push(rule);
+    }
+
+    /// Takes over the rules that all of these were under: a merge of them has none of their records either.
+    pub(crate) fn inherit_rules(&self, inputs: &[Arc<Self>]) {
+        let Some(first) = inputs.first() else { return };
+        let mut rules = first.rules.read().clone();
+        rules.retain(|rule| inputs.iter().all(|input| input.is_under_rule(*rule)));
+        *self.rules.write() = rules;
     }
 
     /// The catalog has forgotten the segment: its object goes with its last reader.

@@ -55,6 +55,8 @@ pub struct StoreStatus {
     pub segment_bytes: u64,
     /// Bytes of the write-ahead log.
     pub wal_bytes: u64,
+    /// Segments more than there would be if compaction had caught up.
+    pub compaction_debt: u64,
 }
 
 /// The embedded storage engine of one process.
@@ -74,6 +76,11 @@ pub struct Store {
     pub(crate) flush_failure: Mutex<Option<String>>,
     flush_wanted: Arc<Notify>,
     pub(crate) compaction_wanted: Arc<Notify>,
+    /// Lets one merge run at a time.
+    pub(crate) compaction_lock: tokio::sync::Mutex<()>,
+    pub(crate) compaction_failure: Mutex<Option<String>>,
+    /// A transaction failed and may have happened all the same: memory is to follow the catalog.
+    pub(crate) reconcile_wanted: AtomicBool,
     /// Segments that wait for compaction.
     pub(crate) compaction_debt: AtomicU64,
     pub(crate) delete_matcher: OnceLock<Arc<dyn DeleteMatcher>>,
@@ -139,6 +146,9 @@ impl Store {
             flush_failure: Mutex::default(),
             flush_wanted: Arc::new(Notify::new()),
             compaction_wanted: Arc::new(Notify::new()),
+            compaction_lock: tokio::sync::Mutex::new(()),
+            compaction_failure: Mutex::default(),
+            reconcile_wanted: AtomicBool::new(false),
             compaction_debt: AtomicU64::new(0),
             delete_matcher: OnceLock::new(),
             pressed: AtomicBool::new(false),
@@ -304,6 +314,10 @@ impl Store {
                 failure: catalog,
             },
             ComponentHealth {
+                name: "compaction",
+                failure: self.compaction_failure.lock().clone(),
+            },
+            ComponentHealth {
                 name: "object_store",
                 failure: self.flush_failure.lock().clone(),
             },
@@ -315,6 +329,7 @@ impl Store {
         StoreStatus {
             memtable_bytes: self.budget.used(),
             wal_bytes: self.queue.status().bytes,
+            compaction_debt: self.compaction_debt.load(Ordering::Relaxed),
             ..self.state.read().status()
         }
     }
@@ -330,6 +345,7 @@ impl Store {
         metrics::gauge!("logmill_memtable_rows").set(status.memtable_rows as f64);
         metrics::gauge!("logmill_segments").set(status.segments as f64);
         metrics::gauge!("logmill_segment_rows").set(status.segment_rows as f64);
+        metrics::gauge!("logmill_compaction_debt_segments").set(status.compaction_debt as f64);
         metrics::gauge!("logmill_segment_bytes").set(status.segment_bytes as f64);
     }
 

@@ -273,7 +273,7 @@ async fn a_database_of_a_newer_version_is_refused() {
         .await
         .unwrap();
     let newer = "INSERT INTO _sqlx_migrations SELECT 9999, description, installed_on, success, checksum, execution_time \
-                 FROM _sqlx_migrations";
+                 FROM _sqlx_migrations LIMIT 1";
     sqlx::query(newer).execute(&pool).await.unwrap();
     pool.close().await;
     let error = SqliteCatalog::open(&path).await.unwrap_err();

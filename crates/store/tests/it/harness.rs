@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
-use arrow_array::{Int64Array, RecordBatch, TimestampNanosecondArray};
+use arrow_array::{BooleanArray, Int64Array, RecordBatch, TimestampNanosecondArray};
 use arrow_schema::Schema;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -14,9 +14,9 @@ use logmill_catalog::{
     Catalog, DeleteId, DeleteRow, Error as CatalogError, FlushCommit, IdempotencyRow, Replacement,
     SegmentId, SegmentRow, SqliteCatalog,
 };
-use logmill_model::{ManualClock, TenantId};
+use logmill_model::{ManualClock, TenantId, TimeRange};
 use logmill_schema::ColumnType;
-use logmill_store::{AppendRequest, Result, Store, StoreOptions};
+use logmill_store::{AppendRequest, CompactionOptions, DeleteMatcher, Result, Store, StoreOptions};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
@@ -47,15 +47,21 @@ pub(crate) struct Folder {
     pub(crate) options: StoreOptions,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) puts: Failpoint,
+    pub(crate) gets: Failpoint,
     pub(crate) commits_before: Failpoint,
     pub(crate) commits_after: Failpoint,
 }
 
 impl Folder {
     pub(crate) fn new() -> Self {
-        // Flushes happen when a test says so.
+        // Flushes and merges happen when a test says so.
         let options = StoreOptions {
             flush_interval_ms: 3_600_000,
+            compaction: CompactionOptions {
+                enabled: false,
+                fan_in: 4,
+                ..CompactionOptions::default()
+            },
             ..StoreOptions::default()
         };
         Self {
@@ -63,6 +69,7 @@ impl Folder {
             options,
             clock: Arc::new(ManualClock::new(DAY)),
             puts: Failpoint::default(),
+            gets: Failpoint::default(),
             commits_before: Failpoint::default(),
             commits_after: Failpoint::default(),
         }
@@ -94,10 +101,11 @@ impl Folder {
         let objects = FailingObjects {
             inner,
             puts: self.puts.clone(),
+            gets: self.gets.clone(),
         };
         let wal = self.folder.path().join("wal");
         let (catalog, objects) = (Arc::new(catalog), Arc::new(objects));
-        Store::open(
+        let store = Store::open(
             self.options.clone(),
             &wal,
             catalog,
@@ -105,7 +113,9 @@ impl Folder {
             Some(root),
             self.clock.clone(),
         )
-        .await
+        .await?;
+        store.set_delete_matcher(Arc::new(Below));
+        Ok(store)
     }
 
     /// Paths of the objects on disk.
@@ -153,6 +163,34 @@ pub(crate) fn request(owner: &str, numbers: &[i64]) -> AppendRequest {
     }
 }
 
+/// The deletes of these tests: `{"filters":{"below":5}}` is about the numbers below 5.
+#[derive(Debug)]
+struct Below;
+
+impl DeleteMatcher for Below {
+    fn matches(&self, predicate: &str, batch: &RecordBatch) -> Result<BooleanArray, String> {
+        let predicate: serde_json::Value =
+            serde_json::from_str(predicate).map_err(|error| error.to_string())?;
+        let below = predicate["filters"]["below"].as_i64().ok_or("no number")?;
+        let numbers = batch
+            .column_by_name("n")
+            .unwrap()
+            .as_primitive::<Int64Type>();
+        Ok(numbers
+            .iter()
+            .map(|number| number.map(|number| number < below))
+            .collect())
+    }
+}
+
+/// Asks for the deletion of a tenant's numbers below this.
+pub(crate) async fn delete_below(store: &Store, owner: &str, below: i64) -> Result<DeleteRow> {
+    let predicate = serde_json::json!({ "filters": { "below": below } }).to_string();
+    store
+        .begin_delete(&tenant(owner), predicate, TimeRange::ALL)
+        .await
+}
+
 /// The numbers that a reader of the tenant finds, sorted, in memory and in segments.
 pub(crate) async fn found(store: &Store, owner: &str) -> Vec<i64> {
     let snapshot = store.snapshot(&tenant(owner));
@@ -167,7 +205,14 @@ pub(crate) async fn found(store: &Store, owner: &str) -> Vec<i64> {
             .bytes()
             .await
             .unwrap();
-        batches.extend(logmill_segment::decode(&bytes).unwrap());
+        for mut batch in logmill_segment::decode(&bytes).unwrap() {
+            for delete in segment.deletes() {
+                let gone = Below.matches(&delete.predicate, &batch).unwrap();
+                let keep: BooleanArray = gone.iter().map(|gone| Some(gone != Some(true))).collect();
+                batch = arrow_select::filter::filter_record_batch(&batch, &keep).unwrap();
+            }
+            batches.push(batch);
+        }
     }
     let mut numbers: Vec<i64> = batches
         .iter()
@@ -277,6 +322,7 @@ impl Catalog for FailingCatalog {
 struct FailingObjects {
     inner: LocalFileSystem,
     puts: Failpoint,
+    gets: Failpoint,
 }
 
 impl std::fmt::Display for FailingObjects {
@@ -314,6 +360,13 @@ impl ObjectStore for FailingObjects {
         location: &Path,
         options: GetOptions,
     ) -> object_store::Result<GetResult> {
+        if self.gets.hit() {
+            let source = "injected failure".into();
+            return Err(object_store::Error::Generic {
+                store: "failing",
+                source,
+            });
+        }
         self.inner.get_opts(location, options).await
     }
     fn delete_stream(

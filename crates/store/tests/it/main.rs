@@ -6,6 +6,8 @@
     reason = "a test fails by panicking, and says what it saw"
 )]
 
+mod compaction;
 mod crash;
 mod harness;
 mod life;
+mod retention;

@@ -1,0 +1,224 @@
+//! Compaction: small segments of a tenant and day become large ones, and deletes are carried out.
+//!
+//! Row groups that are large enough are taken over byte by byte, with their part of the token index; only small ones are
+//! decoded and written anew. So a record is encoded once for its flush and at most a few times more, however often its
+//! segment is merged. Readers keep the segments they began with; the catalog decides which are visible.
+
+mod merge;
+mod options;
+mod plan;
+mod upload;
+
+pub use options::CompactionOptions;
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use logmill_catalog::{Replacement, SegmentRow};
+use tokio::sync::Notify;
+use ulid::Ulid;
+
+use crate::flush::segment_row;
+use crate::objects::segment_path;
+use crate::{Result, SegmentHandle, Store, background, recovery};
+use merge::{Merge, Merged};
+use plan::{Job, Plan};
+
+/// How often the compactor looks for work that nobody told it of.
+const TICK: Duration = Duration::from_secs(1);
+/// Pauses between tries after a failure: doubled from the first to the last.
+const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
+
+impl Store {
+    /// Merges what is due, one merge after the other; returns how many there were.
+    pub async fn compact(self: &Arc<Self>) -> Result<u64> {
+        let mut done = 0;
+        while !self.closed.load(Ordering::Acquire) && self.compact_once().await? {
+            done += 1;
+        }
+        Ok(done)
+    }
+
+    /// Segments that wait to be merged or rewritten.
+    pub(crate) fn plan_compaction(&self) -> Plan {
+        let segments: Vec<_> = self.state.read().segments().cloned().collect();
+        let options = &self.options.compaction;
+        let can_delete = self.delete_matcher.get().is_some();
+        let plan = Plan::of(&segments, options, can_delete, self.clock.now_ns());
+        self.compaction_debt.store(plan.debt, Ordering::Relaxed);
+        plan
+    }
+
+    /// Does the most urgent merge; says whether there was one.
+    async fn compact_once(self: &Arc<Self>) -> Result<bool> {
+        let _one_at_a_time = self.compaction_lock.lock().await;
+        self.reconcile_if_wanted().await?;
+        let Some(job) = self.plan_compaction().job else {
+            return Ok(false);
+        };
+        let begun = Instant::now();
+        let id = Ulid::generate().to_string();
+        let path = segment_path(&job.tenant, job.min_timestamp_ns(), &id);
+        let merge = Merge {
+            objects: self.objects.clone(),
+            runtime: tokio::runtime::Handle::current(),
+            inputs: job.inputs.clone(),
+            path: path.clone(),
+            matcher: self.delete_matcher.get().cloned(),
+            segment_options: self.options.segment_options(),
+            memory_bytes: self.options.compaction.memory_bytes,
+            store: Arc::downgrade(self),
+        };
+        let merged = background::run("logmill-compact", move || merge.run()).await;
+        let merged = merged.inspect_err(|_| {
+            metrics::counter!("logmill_compaction_failures_total").increment(1);
+        })?;
+        let row = merged.summary.clone().map(|summary| {
+            let (level, now_ns) = (job.level(), self.clock.now_ns());
+            segment_row(&job.tenant, id, path.clone(), summary, level, now_ns)
+        });
+        let committed = self.commit_merge(&job, row, merged).await;
+        self.plan_compaction();
+        self.report();
+        if !committed? {
+            // Retention took an input away meanwhile: the merge was in vain.
+            self.objects.delete(&path).await?;
+        }
+        metrics::histogram!("logmill_compaction_seconds").record(begun.elapsed().as_secs_f64());
+        Ok(true)
+    }
+
+    /// Puts the merged segment in the place of its inputs; `false` when one of them is gone.
+    async fn commit_merge(
+        &self,
+        job: &Job,
+        row: Option<SegmentRow>,
+        merged: Merged,
+    ) -> Result<bool> {
+        let _no_other_change = self.flush_state.lock().await;
+        {
+            let state = self.state.read();
+            let there = |input| state.segments().any(|segment| Arc::ptr_eq(segment, input));
+            if !job.inputs.iter().all(there) {
+                return Ok(false);
+            }
+        }
+        let replaces = row.is_some() || merged.emptied;
+        let removed: &[Arc<SegmentHandle>] = if replaces { &job.inputs } else { &[] };
+        let replacement = Replacement {
+            removed: removed.iter().map(|input| input.row().id.clone()).collect(),
+            added: row.iter().cloned().collect(),
+            settled: merged.settled.clone(),
+            deleted_rows: merged.deleted_rows.clone(),
+            now_ns: self.clock.now_ns(),
+        };
+        if let Err(error) = self.catalog.replace_segments(replacement).await {
+            // It may have happened all the same.
+            self.reconcile_wanted.store(true, Ordering::Release);
+            return Err(error.into());
+        }
+        if !replaces {
+            for input in &job.inputs {
+                merged
+                    .settled
+                    .iter()
+                    .for_each(|(_, id)| input.settle_delete(id));
+            }
+            return Ok(true);
+        }
+        let added = row.map(|row| {
+            let handle = SegmentHandle::new(row, self.deleter.clone());
+            // A delete that came while the merge ran is still to be applied.
+            handle.inherit_rules(&job.inputs);
+            for input in &job.inputs {
+                for delete in input.deletes() {
+                    let pair = (input.row().id.clone(), delete.id.clone());
+                    let known = handle.deletes().iter().any(|other| other.id == delete.id);
+                    if !merged.settled.contains(&pair) && !known {
+                        handle.add_delete(delete);
+                    }
+                }
+            }
+            handle
+        });
+        let rows: u64 = added.iter().map(|handle| handle.row().rows).sum();
+        metrics::counter!("logmill_compaction_rows_total").increment(rows);
+        let deleted: u64 = merged.deleted_rows.iter().map(|(_, rows)| rows).sum();
+        metrics::counter!("logmill_deleted_rows_total").increment(deleted);
+        tracing::debug!(
+            inputs = job.inputs.len(),
+            rows,
+            copied = merged.rows_copied,
+            deleted,
+            "compacted"
+        );
+        for input in &job.inputs {
+            input.mark_obsolete();
+        }
+        let mut state = self.state.write();
+        state.add_segments(added.into_iter().collect());
+        state.remove_segments(&job.inputs);
+        Ok(true)
+    }
+
+    /// After a transaction whose outcome is not known, memory follows the catalog.
+    pub(crate) async fn reconcile_if_wanted(&self) -> Result<()> {
+        if !self.reconcile_wanted.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let _no_other_change = self.flush_state.lock().await;
+        let rows = self.catalog.segments().await?;
+        let (gone, new) = {
+            let state = self.state.read();
+            let known: Vec<_> = state.segments().cloned().collect();
+            let is_known = |row: &SegmentRow| known.iter().any(|s| s.row().id == row.id);
+            let new: Vec<_> = rows
+                .iter()
+                .filter(|row| !is_known(row))
+                .map(|row| SegmentHandle::new(row.clone(), self.deleter.clone()))
+                .collect();
+            let is_gone = |s: &Arc<SegmentHandle>| !rows.iter().any(|row| s.row().id == row.id);
+            let gone: Vec<_> = known.iter().filter(|s| is_gone(s)).cloned().collect();
+            (gone, new)
+        };
+        let mut all: Vec<_> = self.state.read().segments().cloned().collect();
+        all.extend(new.iter().cloned());
+        recovery::attach_deletes(self.catalog.as_ref(), &all).await?;
+        gone.iter().for_each(|segment| segment.mark_obsolete());
+        let mut state = self.state.write();
+        state.add_segments(new);
+        state.remove_segments(&gone);
+        self.reconcile_wanted.store(false, Ordering::Release);
+        Ok(())
+    }
+}
+
+/// Merges when there is something to merge, until the store is gone.
+pub(crate) async fn run_compactor(store: Weak<Store>, wanted: Arc<Notify>) {
+    let mut retry: Option<Duration> = None;
+    loop {
+        let _ = tokio::time::timeout(retry.unwrap_or(TICK), wanted.notified()).await;
+        let Some(store) = store.upgrade() else { return };
+        if store.closed.load(Ordering::Acquire) {
+            return;
+        }
+        if !store.options.compaction.enabled {
+            store.plan_compaction();
+            continue;
+        }
+        let outcome = store.compact().await;
+        *store.compaction_failure.lock() = outcome.as_ref().err().map(ToString::to_string);
+        retry = match outcome {
+            Ok(_) => None,
+            Err(error) => {
+                let pause = retry.map_or(RETRY.0, |pause| (pause * 2).min(RETRY.1));
+                tracing::error!(%error, retry_in = ?pause, "a compaction failed; its segments stay as they are");
+                Some(pause)
+            }
+        };
+        if let Some(pause) = retry {
+            tokio::time::sleep(pause).await;
+        }
+    }
+}
