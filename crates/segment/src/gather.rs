@@ -64,14 +64,15 @@ impl Column {
         match self {
             Self::Text(texts) => Ok(Arc::new(gather_text(texts, rows)?)),
             Self::Dictionary { values, keys } => {
-                let keys: Int32Array = rows
-                    .iter()
-                    .map(|at| {
-                        let keys = keys[at.batch as usize].as_ref()?;
-                        let row = at.row as usize;
-                        (!keys.is_null(row)).then(|| keys.value(row))
-                    })
-                    .collect();
+                let mut valid = BooleanBufferBuilder::new(rows.len());
+                let mut numbers = Vec::with_capacity(rows.len());
+                for at in rows {
+                    let (row, keys) = (at.row as usize, &keys[at.batch as usize]);
+                    let keys = keys.as_ref().filter(|keys| keys.is_valid(row));
+                    valid.append(keys.is_some());
+                    numbers.push(keys.map_or(0, |keys| keys.values()[row]));
+                }
+                let keys = Int32Array::new(ScalarBuffer::from(numbers), nulls(valid));
                 let array = DictionaryArray::<Int32Type>::try_new(keys, values.clone());
                 Ok(Arc::new(array.map_err(gathering)?))
             }
@@ -100,25 +101,30 @@ fn gather_text(texts: &[Option<StringArray>], rows: &[Position]) -> Result<Strin
         let row = at.row as usize;
         (!texts.is_null(row)).then(|| texts.value(row).as_bytes())
     };
-    let total: usize = rows.iter().map(|at| value(at).map_or(0, <[u8]>::len)).sum();
-    if i32::try_from(total).is_err() {
-        let problem = format!("{total} bytes of text in one granule");
-        return Err(gathering(ArrowError::InvalidArgumentError(problem)));
-    }
-    let mut bytes = Vec::with_capacity(total);
-    let mut offsets = Vec::with_capacity(rows.len() + 1);
+    let mut bytes = Vec::with_capacity(rows.len() * BYTES_EXPECTED);
+    let mut offsets: Vec<i32> = Vec::with_capacity(rows.len() + 1);
     offsets.push(0);
     let mut valid = BooleanBufferBuilder::new(rows.len());
     for at in rows {
         let value = value(at);
         valid.append(value.is_some());
         bytes.extend_from_slice(value.unwrap_or_default());
-        offsets.push(bytes.len() as i32);
+        let end = i32::try_from(bytes.len()).map_err(|_too_long| {
+            let problem = "more than 2 GiB of text in one granule".to_owned();
+            gathering(ArrowError::InvalidArgumentError(problem))
+        })?;
+        offsets.push(end);
     }
-    let nulls = NullBuffer::new(valid.finish());
-    let nulls = (nulls.null_count() > 0).then_some(nulls);
     let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
-    StringArray::try_new(offsets, Buffer::from_vec(bytes), nulls).map_err(gathering)
+    StringArray::try_new(offsets, Buffer::from_vec(bytes), nulls(valid)).map_err(gathering)
+}
+
+/// Bytes of a text, about, for a first guess at what a granule takes.
+const BYTES_EXPECTED: usize = 96;
+
+fn nulls(mut valid: BooleanBufferBuilder) -> Option<NullBuffer> {
+    let nulls = NullBuffer::new(valid.finish());
+    (nulls.null_count() > 0).then_some(nulls)
 }
 
 /// One dictionary for the values of all batches, in ascending order.

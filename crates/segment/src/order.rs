@@ -12,7 +12,7 @@ use crate::index::Tokeniser;
 use crate::{Error, Result};
 
 /// A row of a list of batches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     /// Which batch.
     pub batch: u32,
@@ -54,9 +54,7 @@ pub(crate) fn sort(
     tokeniser: &mut Tokeniser,
 ) -> Result<()> {
     let times: Vec<&[i64]> = batches.iter().map(timestamps).collect::<Result<_>>()?;
-    let time = |at: &Position| times[at.batch as usize][at.row as usize];
     let hosts = ranks(batches, field::HOST);
-    let host = |at: &Position| rank_of(&hosts, at);
     let keys = keys(batches, rows, tokeniser);
     let mut groups: FxHashMap<(u32, u32), u32> = FxHashMap::default();
     for key in &keys {
@@ -83,7 +81,7 @@ pub(crate) fn sort(
         bounds.push(start..start + size);
         start += size;
     }
-    let mut sorted = vec![Position { batch: 0, row: 0 }; rows.len()];
+    let mut sorted = vec![Row::default(); rows.len()];
     let mut last = None;
     for (position, key) in rows.iter().zip(&keys) {
         let group = match last {
@@ -92,20 +90,29 @@ pub(crate) fn sort(
         };
         last = Some((*key, group));
         if let Some(next) = starts.get_mut(&group) {
-            sorted[*next] = *position;
+            sorted[*next] = Row {
+                host: rank_of(&hosts, position),
+                time: times[position.batch as usize][position.row as usize],
+                position: *position,
+            };
             *next += 1;
         }
     }
     for group in bounds {
-        let group = &mut sorted[group];
-        let key = |at: &Position| (host(at), time(at));
-        if !group.is_sorted_by_key(key) {
-            // Stable: records of one instant keep the order of their arrival.
-            group.sort_by_key(key);
-        }
+        // By position last: records of one instant keep the order of their arrival.
+        sorted[group].sort_unstable();
     }
-    *rows = sorted;
+    rows.clear();
+    rows.extend(sorted.into_iter().map(|row| row.position));
     Ok(())
+}
+
+/// A row of a group, with what it is sorted by.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Row {
+    host: u32,
+    time: i64,
+    position: Position,
 }
 
 /// Service and shape of each row.

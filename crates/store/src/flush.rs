@@ -13,7 +13,6 @@ use logmill_queue::Sequence;
 use logmill_segment::{GRANULE_ROWS, Position, SegmentSummary, encode_rows, positions};
 use ulid::Ulid;
 
-use crate::background;
 use crate::memtable::{Frozen, MemoryBatch};
 use crate::objects::segment_path;
 use crate::{LOCAL_PARTITION, Result, SegmentHandle, Store};
@@ -139,7 +138,7 @@ impl Store {
             let summary = encode_rows(&batches, rows, &options, &mut bytes)?;
             Ok((summary, Bytes::from(bytes)))
         };
-        let (summary, bytes) = background::run("logmill-flush", encode).await?;
+        let (summary, bytes) = self.flusher.run(encode).await?;
         let id = Ulid::generate().to_string();
         let path = segment_path(tenant, summary.min_timestamp_ns, &id);
         self.objects.put(&path, bytes).await?;

@@ -14,6 +14,7 @@ use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use crate::background::Worker;
 use crate::compaction::run_compactor;
 use crate::flush::FlushState;
 use crate::idempotency::Registry;
@@ -73,6 +74,8 @@ pub struct Store {
     admissions: Mutex<FxHashMap<TenantId, ColumnAdmission>>,
     pub(crate) deleter: UnboundedSender<String>,
     pub(crate) flush_state: tokio::sync::Mutex<FlushState>,
+    pub(crate) flusher: Worker,
+    pub(crate) compactor: Worker,
     pub(crate) flush_failure: Mutex<Option<String>>,
     flush_wanted: Arc<Notify>,
     pub(crate) compaction_wanted: Arc<Notify>,
@@ -143,6 +146,8 @@ impl Store {
                 watermark,
                 unfinished: None,
             }),
+            flusher: Worker::start("logmill-flush")?,
+            compactor: Worker::start("logmill-compact")?,
             flush_failure: Mutex::default(),
             flush_wanted: Arc::new(Notify::new()),
             compaction_wanted: Arc::new(Notify::new()),

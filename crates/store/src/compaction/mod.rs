@@ -21,7 +21,7 @@ use ulid::Ulid;
 
 use crate::flush::segment_row;
 use crate::objects::segment_path;
-use crate::{Result, SegmentHandle, Store, background, recovery};
+use crate::{Result, SegmentHandle, Store, recovery};
 use merge::{Merge, Merged};
 use plan::{Job, Plan};
 
@@ -70,7 +70,7 @@ impl Store {
             memory_bytes: self.options.compaction.memory_bytes,
             store: Arc::downgrade(self),
         };
-        let merged = background::run("logmill-compact", move || merge.run()).await;
+        let merged = self.compactor.run(move || merge.run()).await;
         let merged = merged.inspect_err(|_| {
             metrics::counter!("logmill_compaction_failures_total").increment(1);
         })?;
