@@ -1,6 +1,4 @@
-//! What can be left out before anything is read: segments outside the asked range of time.
-//!
-//! This is the seam for more: the token index answers here which granules of a segment can hold a match.
+//! The range of time that filters leave.
 
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
