@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use datafusion::common::{DataFusionError, Result};
-use object_store::path::Path;
 use object_store::ObjectStore;
+use object_store::path::Path;
 
 /// The store's objects.
 #[derive(Clone, Debug)]
