@@ -182,7 +182,7 @@ impl Inner {
         let table = snapshot.schema.clone();
         let session = self
             .environment
-            .session(snapshot)
+            .structured_session(snapshot)
             .map_err(|error| self.translate(&error))?;
         let page = PageQuery {
             session: &session,
@@ -217,7 +217,7 @@ impl Inner {
         let table = snapshot.schema.clone();
         let session = self
             .environment
-            .session(snapshot)
+            .structured_session(snapshot)
             .map_err(|error| self.translate(&error))?;
         let (columns, warnings) = projection(&table, &query);
         let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);

@@ -142,7 +142,15 @@ impl SegmentScan {
             .with_reorder_filters(true)
             .with_enable_page_index(true)
             .with_bloom_filter_on_read(false);
-        if let Some(filter) = conjunction(asked.filters.to_vec()) {
+        // What holds of every record need not be checked while reading.
+        let all_in_range = parts.iter().all(|part| {
+            let row = part.handle.row();
+            asked.range.start_ns <= row.min_timestamp_ns
+                && row.max_timestamp_ns < asked.range.end_ns
+        });
+        let useful = |filter: &&Expr| !(all_in_range && pruning::is_of_time_alone(filter));
+        let filters: Vec<Expr> = asked.filters.iter().filter(useful).cloned().collect();
+        if let Some(filter) = conjunction(filters) {
             let schema = DFSchema::try_from(asked.schema.clone())?;
             source = source.with_predicate(state.create_physical_expr(filter, &schema)?);
         }

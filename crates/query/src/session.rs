@@ -11,6 +11,10 @@ use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{SessionState, SessionStateBuilder};
+use datafusion::optimizer::optimize_projections::OptimizeProjections;
+use datafusion::optimizer::push_down_filter::PushDownFilter;
+use datafusion::optimizer::push_down_limit::PushDownLimit;
+use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use logmill_query_api::QueryLimits;
@@ -31,6 +35,8 @@ const CATALOG: (&str, &str) = ("logmill", "public");
 /// What all queries share: the state that sessions begin with, the segments that were opened.
 pub(crate) struct Environment {
     state: Arc<SessionState>,
+    /// The state of structured queries: of the optimizer's rules they need the fewest.
+    structured: Arc<SessionState>,
     runtime: RuntimeEnv,
     memory_max_bytes: usize,
     objects: Objects,
@@ -56,7 +62,17 @@ impl Environment {
             store.local_root().map(ToOwned::to_owned),
         );
         Ok(Self {
-            state: Arc::new(state(threads)),
+            state: Arc::new(builder(threads).build()),
+            structured: Arc::new(
+                builder(threads)
+                    .with_optimizer_rules(vec![
+                        Arc::new(SimplifyExpressions::new()),
+                        Arc::new(PushDownFilter::new()),
+                        Arc::new(PushDownLimit::new()),
+                        Arc::new(OptimizeProjections::new()),
+                    ])
+                    .build(),
+            ),
             runtime,
             memory_max_bytes: bytes(limits.memory_max_bytes),
             objects,
@@ -69,8 +85,17 @@ impl Environment {
         self.state.clone()
     }
 
-    /// A session over a snapshot, with memory of its own.
+    /// A session for SQL over a snapshot, with memory of its own.
     pub(crate) fn session(&self, snapshot: Snapshot) -> Result<Session> {
+        self.session_of(&self.state, snapshot)
+    }
+
+    /// A session for a structured query.
+    pub(crate) fn structured_session(&self, snapshot: Snapshot) -> Result<Session> {
+        self.session_of(&self.structured, snapshot)
+    }
+
+    fn session_of(&self, state: &SessionState, snapshot: Snapshot) -> Result<Session> {
         let memory = Arc::new(GreedyMemoryPool::new(self.memory_max_bytes));
         let runtime = RuntimeEnvBuilder::from_runtime_env(&self.runtime)
             .with_memory_pool(memory)
@@ -82,7 +107,7 @@ impl Environment {
             counts: Arc::new(ScanCounts::default()),
         };
         let table = Arc::new(LogsTable::new(snapshot, scan));
-        let state = SessionStateBuilder::new_from_existing(self.state.as_ref().clone())
+        let state = SessionStateBuilder::new_from_existing(state.clone())
             .with_runtime_env(runtime)
             .with_catalog_list(catalog(table.clone())?)
             .build();
@@ -104,7 +129,7 @@ fn catalog(table: Arc<LogsTable>) -> Result<Arc<dyn CatalogProviderList>> {
     Ok(Arc::new(list))
 }
 
-fn state(threads: usize) -> SessionState {
+fn builder(threads: usize) -> SessionStateBuilder {
     let mut config = SessionConfig::new()
         .with_target_partitions(threads)
         .with_information_schema(true)
@@ -116,6 +141,7 @@ fn state(threads: usize) -> SessionState {
     options.execution.time_zone = Some("+00:00".to_owned());
     // Scans are dealt out by what is left of them after pruning.
     options.optimizer.repartition_file_scans = false;
+    options.optimizer.enable_round_robin_repartition = false;
     // Scans were given their filters when they were planned. Pushing down what is left would have them checked twice,
     // in the file's unit of time, and nowhere else.
     let mut rules = PhysicalOptimizer::new().rules;
@@ -125,17 +151,15 @@ fn state(threads: usize) -> SessionState {
     if let Some(first) = first {
         rules.remove(first);
     }
-    let mut state = SessionStateBuilder::new()
+    let mut builder = SessionStateBuilder::new()
         .with_config(config)
         .with_default_features()
-        .with_physical_optimizer_rules(rules)
-        .build();
-    for function in functions::all() {
-        use datafusion::logical_expr::registry::FunctionRegistry;
-        // The error is that of a registry that takes none.
-        let _before = state.register_udf(function);
-    }
-    state
+        .with_physical_optimizer_rules(rules);
+    builder
+        .scalar_functions()
+        .get_or_insert_default()
+        .extend(functions::all());
+    builder
 }
 
 /// Queries do not spill: what exceeds its memory stops with a clear error instead of filling a disk.

@@ -13,4 +13,4 @@ mod time;
 
 pub(crate) use condition::{Condition, condition};
 pub(crate) use look_up::{access_plan, granules};
-pub(crate) use time::time_range;
+pub(crate) use time::{is_of_time_alone, time_range};

@@ -13,6 +13,21 @@ pub(crate) fn time_range(filters: &[Expr]) -> TimeRange {
     range
 }
 
+/// Whether a filter says nothing but what [`time_range`] makes of it.
+pub(crate) fn is_of_time_alone(filter: &Expr) -> bool {
+    match filter {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => match op {
+            Operator::And => is_of_time_alone(left) && is_of_time_alone(right),
+            Operator::Gt | Operator::GtEq | Operator::Lt | Operator::LtEq | Operator::Eq => {
+                let of_both = |column, bound| is_timestamp(column) && time(bound).is_some();
+                of_both(left, right) || of_both(right, left)
+            }
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
 fn narrow(range: &mut TimeRange, filter: &Expr) {
     match filter {
         Expr::BinaryExpr(BinaryExpr {
