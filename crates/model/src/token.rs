@@ -63,6 +63,12 @@ fn find(text: &str, wanted: bool) -> Option<usize> {
         .map(|(offset, _)| ascii + offset)
 }
 
+/// The tokens of a search term, as written: folding and finding tokens once more would cut some, for a letter may be
+/// several characters in lower case, and not all of them belong to tokens.
+pub fn written_tokens(text: &str) -> Vec<String> {
+    tokens(text).map(|(_, token)| token.to_owned()).collect()
+}
+
 /// The tokens of a search term, folded: what [`contains_phrase`] takes.
 pub fn folded_tokens(text: &str) -> Vec<String> {
     tokens(text)

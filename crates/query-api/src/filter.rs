@@ -32,7 +32,7 @@ pub enum Condition {
     LessOrEqual(Literal),
     /// As text, starts with this, case and all.
     Prefix(String),
-    /// As text, has these tokens (lower case) one after the other.
+    /// As text, has these tokens (in any case) one after the other.
     Contains(Vec<String>),
     /// As text, matches this regular expression somewhere.
     Regex(String),
@@ -115,7 +115,7 @@ fn condition(name: &str, operator: &str, operand: &Value) -> Result<Condition> {
         "lte" => Condition::LessOrEqual(one()?),
         "prefix" => Condition::Prefix(text()?),
         "contains" => {
-            let tokens = logmill_model::token::folded_tokens(&text()?);
+            let tokens = logmill_model::token::written_tokens(&text()?);
             if tokens.is_empty() {
                 return Err(invalid(&format!(
                     "{name}: contains takes at least one word"
@@ -218,7 +218,7 @@ mod tests {
             ("level", In(vec![Text("warn".into())])),
             ("c", GreaterOrEqual(Float(1.5))),
             ("c", NotIn(vec![Text("q".into())])),
-            ("d", Contains(vec!["two".into(), "words".into()])),
+            ("d", Contains(vec!["Two".into(), "words".into()])),
             ("e", Exists(false)),
         ];
         let expected: Vec<_> = expected

@@ -2,6 +2,7 @@
 //!
 //! Invariant: no DataFusion type appears here; answers are streams of Arrow record batches.
 
+mod delete;
 mod engine;
 mod error;
 mod filter;
@@ -10,6 +11,7 @@ pub mod render;
 mod request;
 mod text;
 
+pub use delete::DeletePredicate;
 pub use engine::{
     BatchStream, Page, QueryEngine, QueryStats, RecordStream, SqlAnswer, StatsHandle,
 };

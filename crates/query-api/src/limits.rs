@@ -18,6 +18,8 @@ pub struct QueryLimits {
     pub max_concurrent: u64,
     /// Threads that run queries; 0 means one for each processor.
     pub threads: u64,
+    /// Memory for footers and indexes of segments that were read, bytes.
+    pub metadata_cache_bytes: u64,
 }
 
 impl Default for QueryLimits {
@@ -29,6 +31,7 @@ impl Default for QueryLimits {
             page_max_rows: 10_000,
             max_concurrent: 16,
             threads: 0,
+            metadata_cache_bytes: 256 << 20,
         }
     }
 }

@@ -1,13 +1,13 @@
 //! The `text` of a structured query: words and phrases.
 
-use logmill_model::token::folded_tokens;
+use logmill_model::token::written_tokens;
 
 use crate::{Error, Result};
 
 /// Terms, all of which `message` has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TextQuery {
-    /// In the order written. Each is a list of lower-case tokens that follow one another: one for a word, several for
+    /// In the order written. Each is a list of tokens, as written, that follow one another: one for a word, several for
     /// a phrase, or for a word such as `10.0.0.1` that is several tokens.
     pub terms: Vec<Vec<String>>,
 }
@@ -43,7 +43,7 @@ impl TextQuery {
                     term.push(next);
                 }
             }
-            let tokens = folded_tokens(&term);
+            let tokens = written_tokens(&term);
             if tokens.is_empty() {
                 return Err(syntax(
                     text,
@@ -78,10 +78,10 @@ mod tests {
     #[test]
     fn words_and_phrases_are_told_apart() {
         let terms = |text: &str| TextQuery::parse(text).unwrap().terms;
-        assert_eq!(terms("Timeout"), [["timeout"]]);
+        assert_eq!(terms("Timeout"), [["Timeout"]]);
         assert_eq!(
             terms(" a  \"b C\" d"),
-            [vec!["a"], vec!["b", "c"], vec!["d"]]
+            [vec!["a"], vec!["b", "C"], vec!["d"]]
         );
         assert_eq!(terms("10.0.0.1"), [["10", "0", "0", "1"]]);
         assert_eq!(terms(r#""say \"hi\"""#), [["say", "hi"]]);

@@ -16,6 +16,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::cursor::Cursor;
+use crate::deletes::Matcher;
 use crate::errors::translate;
 use crate::page::{PageQuery, in_order, matching, projection};
 use crate::session::Environment;
@@ -79,8 +80,9 @@ impl Engine {
             .enable_all()
             .build()
             .map_err(|error| internal(format!("starting the query threads: {error}")))?;
-        let environment = Environment::new(&store, limits.memory_max_bytes, threads)
+        let environment = Environment::new(&store, &limits, threads)
             .map_err(|error| internal(error.to_string()))?;
+        store.set_delete_matcher(Arc::new(Matcher::new(&store, environment.state())));
         let permits = usize::try_from(limits.max_concurrent).unwrap_or(Semaphore::MAX_PERMITS);
         let permits = Arc::new(Semaphore::new(permits.clamp(1, Semaphore::MAX_PERMITS)));
         let inner = Inner {
@@ -180,7 +182,7 @@ impl Inner {
         let table = snapshot.schema.clone();
         let session = self
             .environment
-            .session(snapshot)
+            .structured_session(snapshot)
             .map_err(|error| self.translate(&error))?;
         let page = PageQuery {
             session: &session,
@@ -215,7 +217,7 @@ impl Inner {
         let table = snapshot.schema.clone();
         let session = self
             .environment
-            .session(snapshot)
+            .structured_session(snapshot)
             .map_err(|error| self.translate(&error))?;
         let (columns, warnings) = projection(&table, &query);
         let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);

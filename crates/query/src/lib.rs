@@ -4,16 +4,20 @@
 //! their own; an answer comes through a bounded channel, and dropping it stops the query.
 
 mod cursor;
+mod deletes;
 mod engine;
 mod errors;
 mod functions;
 mod page;
 mod predicate;
 mod pruning;
+mod scan;
+mod segments;
 mod session;
 mod sql;
 mod stats;
 mod stream;
 mod table;
+mod time_literals;
 
 pub use engine::Engine;

@@ -21,7 +21,7 @@ use logmill_schema::{TableSchema, record_hashes};
 use crate::cursor::Cursor;
 use crate::predicate;
 use crate::session::{Session, TABLE};
-use crate::stats::Tally;
+use crate::stats::stats;
 
 /// What a page is made from.
 pub(crate) struct PageQuery<'a> {
@@ -101,13 +101,12 @@ impl PageQuery<'_> {
     pub(crate) async fn run(&self, begun: Instant) -> Result<Page> {
         let limit = usize::try_from(self.query.limit).unwrap_or(usize::MAX);
         let (columns, warnings) = projection(self.table, self.query);
-        let mut tally = Tally::default();
         let mut batches = Vec::new();
         let mut count = 0;
         let mut end = None;
         if let Some(cursor) = &self.cursor {
             let group = self
-                .group(cursor.timestamp_ns, Some(cursor), &columns, &mut tally)
+                .group(cursor.timestamp_ns, Some(cursor), &columns)
                 .await?;
             let (part, more) = group.take(limit);
             count = part.num_rows();
@@ -120,14 +119,14 @@ impl PageQuery<'_> {
                 });
             batches.push(part);
             if count >= limit {
-                return self.finish(batches, end, warnings, &tally, begun);
+                return self.finish(batches, end, warnings, begun);
             }
         }
-        let rest = self.rest(limit - count, &columns, &mut tally).await?;
+        let rest = self.rest(limit - count, &columns).await?;
         let wanted = limit - count;
         if rest.times.len() <= wanted {
             batches.extend(rest.batches);
-            return self.finish(batches, None, warnings, &tally, begun);
+            return self.finish(batches, None, warnings, begun);
         }
         // There is more than fits. If the boundary is inside a group of equal times, the group is fetched whole and
         // cut by content; else the page ends after a group.
@@ -139,7 +138,7 @@ impl PageQuery<'_> {
                 .take_while(|time| **time != boundary)
                 .count();
             batches.extend(head(&rest.batches, whole));
-            let group = self.group(boundary, None, &columns, &mut tally).await?;
+            let group = self.group(boundary, None, &columns).await?;
             let (part, more) = group.take(wanted - whole);
             batches.push(part);
             let (hash, given) = more.unwrap_or((u128::MAX, u32::MAX));
@@ -153,7 +152,7 @@ impl PageQuery<'_> {
             batches.extend(head(&rest.batches, wanted));
             end = Some(Cursor::after(self.query.range, boundary)).or(end);
         }
-        self.finish(batches, end, warnings, &tally, begun)
+        self.finish(batches, end, warnings, begun)
     }
 
     fn finish(
@@ -161,7 +160,6 @@ impl PageQuery<'_> {
         batches: Vec<RecordBatch>,
         end: Option<Cursor>,
         warnings: Vec<String>,
-        tally: &Tally,
         begun: Instant,
     ) -> Result<Page> {
         let batches: Vec<_> = batches
@@ -178,12 +176,12 @@ impl PageQuery<'_> {
             batches,
             next_cursor: end.map(|cursor| cursor.seal(self.query, self.cursor_key)),
             warnings,
-            stats: tally.finish(self.session, begun, rows),
+            stats: stats(self.session, begun, rows),
         })
     }
 
     /// Up to one more than `wanted` records, in order, after the cursor's time.
-    async fn rest(&self, wanted: usize, columns: &[Expr], tally: &mut Tally) -> Result<Rows> {
+    async fn rest(&self, wanted: usize, columns: &[Expr]) -> Result<Rows> {
         let mut frame = matching(self.session, self.table, self.query).await?;
         if let Some(cursor) = &self.cursor {
             let at = predicate::time_literal(cursor.timestamp_ns);
@@ -199,7 +197,7 @@ impl PageQuery<'_> {
             .sort(vec![predicate::timestamp().sort(ascending, false)])?
             .limit(0, Some(wanted.saturating_add(1)))?
             .select(selected)?;
-        let batches = self.collect(frame, tally).await?;
+        let batches = self.collect(frame).await?;
         let mut rows = Rows {
             batches: Vec::new(),
             times: Vec::new(),
@@ -219,7 +217,6 @@ impl PageQuery<'_> {
         timestamp_ns: i64,
         after: Option<&Cursor>,
         columns: &[Expr],
-        tally: &mut Tally,
     ) -> Result<Group> {
         let range = TimeRange {
             start_ns: timestamp_ns,
@@ -227,7 +224,7 @@ impl PageQuery<'_> {
         };
         let frame = matching(self.session, self.table, self.query).await?;
         let frame = frame.filter(predicate::in_range(range))?;
-        let all = self.collect(frame.clone(), tally).await?;
+        let all = self.collect(frame.clone()).await?;
         // The asked columns are computed from the very batches that were hashed, so that rows cannot be confused.
         let schema = match all.first() {
             Some(batch) => batch.schema(),
@@ -290,12 +287,10 @@ impl PageQuery<'_> {
         Ok(projected)
     }
 
-    async fn collect(&self, frame: DataFrame, tally: &mut Tally) -> Result<Vec<RecordBatch>> {
+    async fn collect(&self, frame: DataFrame) -> Result<Vec<RecordBatch>> {
         let context = frame.task_ctx();
         let plan = frame.create_physical_plan().await?;
-        let batches = datafusion::physical_plan::collect(plan.clone(), Arc::new(context)).await?;
-        tally.add(&plan);
-        Ok(batches)
+        datafusion::physical_plan::collect(plan, Arc::new(context)).await
     }
 }
 

@@ -42,7 +42,7 @@ pub(crate) fn in_range(range: TimeRange) -> Expr {
         .and(timestamp().lt(time_literal(range.end_ns)))
 }
 
-/// Records whose message has all terms.
+/// Records whose message has all terms; the function folds their tokens.
 pub(crate) fn has_text(text: &TextQuery) -> Option<Expr> {
     let message = || Expr::Column(Column::new_unqualified(field::MESSAGE));
     text.terms

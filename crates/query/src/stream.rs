@@ -18,7 +18,7 @@ use tokio::time::{Sleep, sleep_until};
 use crate::engine::Running;
 use crate::errors::translate;
 use crate::session::Session;
-use crate::stats::Tally;
+use crate::stats::stats;
 
 /// Batches that may wait for a slow reader.
 const WAITING_BATCHES: usize = 2;
@@ -99,17 +99,13 @@ async fn run(mut execution: Execution, send: mpsc::Sender<Result<RecordBatch>>) 
         if send.send(batch).await.is_err() || failed {
             return;
         }
-        let mut tally = Tally::default();
-        tally.add(&execution.plan);
         execution
             .stats
-            .set(tally.finish(&execution.session, execution.begun, rows));
+            .set(stats(&execution.session, execution.begun, rows));
     }
-    let mut tally = Tally::default();
-    tally.add(&execution.plan);
     execution
         .stats
-        .set(tally.finish(&execution.session, execution.begun, rows));
+        .set(stats(&execution.session, execution.begun, rows));
 }
 
 impl Stream for Answer {

@@ -290,6 +290,11 @@ impl Store {
         &self.objects.store
     }
 
+    /// The folder of the object store, when it is a local one: paths of segments are relative to it.
+    pub fn local_root(&self) -> Option<&Path> {
+        self.objects.local_root.as_deref()
+    }
+
     /// Each component's state.
     pub async fn health(&self) -> Vec<ComponentHealth> {
         let catalog = self

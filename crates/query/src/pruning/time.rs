@@ -1,6 +1,4 @@
-//! What can be left out before anything is read: segments outside the asked range of time.
-//!
-//! This is the seam for more: the token index answers here which granules of a segment can hold a match.
+//! The range of time that filters leave.
 
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
@@ -13,6 +11,21 @@ pub(crate) fn time_range(filters: &[Expr]) -> TimeRange {
         narrow(&mut range, filter);
     }
     range
+}
+
+/// Whether a filter says nothing but what [`time_range`] makes of it.
+pub(crate) fn is_of_time_alone(filter: &Expr) -> bool {
+    match filter {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => match op {
+            Operator::And => is_of_time_alone(left) && is_of_time_alone(right),
+            Operator::Gt | Operator::GtEq | Operator::Lt | Operator::LtEq | Operator::Eq => {
+                let of_both = |column, bound| is_timestamp(column) && time(bound).is_some();
+                of_both(left, right) || of_both(right, left)
+            }
+            _ => false,
+        },
+        _ => false,
+    }
 }
 
 fn narrow(range: &mut TimeRange, filter: &Expr) {

@@ -1,0 +1,104 @@
+//! Deletes by query: which records they leave, in answers and in compaction alike.
+
+use std::sync::{Arc, Weak};
+
+use arrow_array::cast::AsArray;
+use arrow_array::{BooleanArray, RecordBatch};
+use arrow_select::filter::prep_null_mask_filter;
+use datafusion::common::{DFSchema, DataFusionError, Result};
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::{Expr, lit};
+use logmill_query_api::DeletePredicate;
+use logmill_schema::TableSchema;
+use logmill_store::{DeleteMatcher, PendingDelete, Store};
+
+use crate::predicate;
+use crate::table::view_schema;
+
+/// The records that a delete is about, as a filter over a tenant's table.
+fn deleted(delete: &DeletePredicate, table: &TableSchema) -> Result<Expr> {
+    let terms = delete.terms().map_err(not_understood)?;
+    let text = terms.as_ref().and_then(predicate::has_text);
+    let filters = delete.conditions().map_err(not_understood)?;
+    let filters = filters
+        .iter()
+        .map(|filter| predicate::condition(table, filter));
+    let range = predicate::in_range(delete.range());
+    Ok(text.into_iter().chain(filters).fold(range, Expr::and))
+}
+
+fn read(predicate: &str) -> Result<DeletePredicate> {
+    DeletePredicate::from_json(predicate).map_err(not_understood)
+}
+
+fn not_understood(error: logmill_query_api::Error) -> DataFusionError {
+    DataFusionError::Internal(format!("a delete cannot be understood: {error}"))
+}
+
+/// The records that these deletes leave.
+pub(crate) fn kept(deletes: &[Arc<PendingDelete>], table: &TableSchema) -> Result<Expr> {
+    let kept = deletes.iter().map(|delete| {
+        let predicate = read(&delete.predicate)?;
+        Ok(Expr::IsNotTrue(Box::new(deleted(&predicate, table)?)))
+    });
+    let kept: Vec<Expr> = kept.collect::<Result<_>>()?;
+    Ok(kept
+        .into_iter()
+        .reduce(Expr::and)
+        .unwrap_or_else(|| lit(true)))
+}
+
+/// Tells the store which records its deletes are about, as answers do.
+pub(crate) struct Matcher {
+    /// The store holds the matcher.
+    store: Weak<Store>,
+    state: Arc<SessionState>,
+}
+
+impl std::fmt::Debug for Matcher {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Matcher").finish_non_exhaustive()
+    }
+}
+
+impl Matcher {
+    pub(crate) fn new(store: &Arc<Store>, state: Arc<SessionState>) -> Self {
+        Self {
+            store: Arc::downgrade(store),
+            state,
+        }
+    }
+
+    fn evaluate(&self, predicate: &str, batch: &RecordBatch) -> Result<BooleanArray> {
+        let predicate = read(predicate)?;
+        // Conditions mean what the types of the tenant's table make of them, not those of one segment.
+        let mut table = match self.store.upgrade() {
+            Some(store) => store.snapshot(&predicate.tenant).schema.as_ref().clone(),
+            None => TableSchema::new(),
+        };
+        table.merge(batch.schema_ref());
+        let schema = view_schema(&table);
+        let batch = logmill_schema::adapt(batch, &schema)
+            .map_err(|error| DataFusionError::External(Box::new(error)))?;
+        let filter = Expr::IsTrue(Box::new(deleted(&predicate, &table)?));
+        let filter = self
+            .state
+            .create_physical_expr(filter, &DFSchema::try_from(schema)?)?;
+        let found = filter.evaluate(&batch)?.into_array(batch.num_rows())?;
+        let found = found.as_boolean_opt().ok_or_else(|| {
+            DataFusionError::Internal("a delete's filter is not a condition".to_owned())
+        })?;
+        Ok(prep_null_mask_filter(found))
+    }
+}
+
+impl DeleteMatcher for Matcher {
+    fn matches(
+        &self,
+        predicate: &str,
+        batch: &RecordBatch,
+    ) -> std::result::Result<BooleanArray, String> {
+        self.evaluate(predicate, batch)
+            .map_err(|error| error.to_string())
+    }
+}

@@ -1,0 +1,11 @@
+//! Segments as queries read them: opened once, kept in memory within a bound, read where they are.
+
+mod cache;
+mod open;
+mod reader;
+mod source;
+
+pub(crate) use cache::SegmentCache;
+pub(crate) use open::OpenSegment;
+pub(crate) use reader::{ScanCounts, ScannedSegment, SegmentReaders};
+pub(crate) use source::{Objects, Source};

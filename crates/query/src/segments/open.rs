@@ -1,0 +1,161 @@
+//! A segment's footer and the directory of its token index.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use datafusion::common::{DataFusionError, Result};
+use datafusion::parquet::errors::ParquetError;
+use datafusion::parquet::file::metadata::ParquetMetaData;
+use datafusion::parquet::file::page_index::column_index::ColumnIndexMetaData;
+use logmill_model::field;
+use logmill_schema::ColumnType;
+use logmill_segment::{SegmentFile, TokenIndex};
+
+use super::Source;
+
+/// Bytes of the end of a file that are read at first: most footers fit.
+const TAIL_BYTES: u64 = 256 << 10;
+
+/// What queries need to know of a segment before they read its pages.
+#[derive(Debug)]
+pub(crate) struct OpenSegment {
+    file: SegmentFile,
+    index: Option<TokenIndex>,
+    columns: HashMap<String, ColumnType>,
+    /// First granule of every row group, and the end.
+    granules: Vec<u32>,
+    /// The place of `timestamp` among the columns.
+    time_column: Option<usize>,
+    /// Bytes of every row group in the file.
+    row_groups: Vec<Range<u64>>,
+}
+
+/// A page of `timestamp`.
+pub(crate) struct PageTimes {
+    /// Its rows, in the row group.
+    pub(crate) rows: Range<usize>,
+    pub(crate) min_ns: i64,
+    pub(crate) max_ns: i64,
+}
+
+fn not_a_segment(path: &str, error: impl std::fmt::Display) -> DataFusionError {
+    DataFusionError::ParquetError(Box::new(ParquetError::General(format!("{path}: {error}"))))
+}
+
+impl OpenSegment {
+    /// Reads what is needed of an object of `length` bytes.
+    pub(crate) async fn open(source: &Source, path: &str, length: u64) -> Result<Self> {
+        let mut tail_bytes = TAIL_BYTES.min(length);
+        let file = loop {
+            let tail = source.read(&[length - tail_bytes..length]).await?;
+            let tail = tail
+                .first()
+                .ok_or_else(|| not_a_segment(path, "it is empty"))?;
+            match SegmentFile::open(tail, length).map_err(|error| not_a_segment(path, error))? {
+                Ok(file) => break file,
+                Err(more) if more > tail_bytes && more <= length => tail_bytes = more,
+                Err(_) => return Err(not_a_segment(path, "its footer is longer than it is")),
+            }
+        };
+        let index = match &file.metadata().token_index {
+            Some(location) => {
+                let range = TokenIndex::directory_range(location)
+                    .map_err(|error| not_a_segment(path, error))?;
+                let directory = source.read(&[range]).await?;
+                let directory = directory.first().map(AsRef::as_ref).unwrap_or_default();
+                let index = TokenIndex::open(location.clone(), directory);
+                Some(index.map_err(|error| not_a_segment(path, error))?)
+            }
+            None => None,
+        };
+        let granules = (0..=file.row_groups()).map(|row_group| file.granules_before(row_group));
+        let columns = file.metadata().columns.iter().cloned().collect();
+        let time_column = file
+            .parquet()
+            .file_metadata()
+            .schema_descr()
+            .columns()
+            .iter()
+            .position(|column| column.path().string() == field::TIMESTAMP);
+        let row_groups = (0..file.row_groups()).map(|row_group| file.row_group_range(row_group));
+        Ok(Self {
+            granules: granules.collect(),
+            columns,
+            time_column,
+            row_groups: row_groups.collect(),
+            index,
+            file,
+        })
+    }
+
+    pub(crate) const fn file(&self) -> &SegmentFile {
+        &self.file
+    }
+
+    pub(crate) const fn index(&self) -> Option<&TokenIndex> {
+        self.index.as_ref()
+    }
+
+    /// The type of a column; `None` when no record of the segment has it.
+    pub(crate) fn column(&self, name: &str) -> Option<ColumnType> {
+        self.columns.get(name).copied()
+    }
+
+    /// Granules of all row groups.
+    pub(crate) fn granules(&self) -> u32 {
+        self.granules.last().copied().unwrap_or(0)
+    }
+
+    /// The granules of a row group.
+    pub(crate) fn granules_of(&self, row_group: usize) -> Range<u32> {
+        let at = |row_group: usize| self.granules.get(row_group).copied().unwrap_or(0);
+        at(row_group)..at(row_group + 1)
+    }
+
+    /// Bytes in memory, about.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let index = self.index.as_ref().map_or(0, TokenIndex::memory_bytes);
+        self.file.parquet().memory_size() + index + self.columns.len() * 64
+    }
+
+    /// The row group in whose bytes a place of the file is.
+    pub(crate) fn row_group_at(&self, offset: u64) -> Option<usize> {
+        self.row_groups
+            .iter()
+            .position(|range| range.contains(&offset))
+    }
+
+    /// The times of the pages of a row group, when the file says them.
+    pub(crate) fn page_times(
+        &self,
+        row_group: usize,
+    ) -> Option<impl Iterator<Item = PageTimes> + '_> {
+        let parquet: &ParquetMetaData = self.file.parquet();
+        let column = self.time_column?;
+        let index = parquet.column_index()?.get(row_group)?.get(column)?;
+        let pages = parquet.offset_index()?.get(row_group)?.get(column)?;
+        let ColumnIndexMetaData::INT64(times) = index else {
+            return None;
+        };
+        let (min, max) = (times.min_values(), times.max_values());
+        let locations = pages.page_locations();
+        if min.len() != locations.len() || max.len() != locations.len() {
+            return None;
+        }
+        let rows = self.file.rows(row_group);
+        let first = move |page: usize| {
+            let row = locations.get(page).map(|page| page.first_row_index);
+            row.map_or(rows, |row| usize::try_from(row).unwrap_or(rows))
+        };
+        let unit = match self.file.time_unit() {
+            arrow_schema::TimeUnit::Microsecond => 1_000,
+            _ => 1,
+        };
+        let pages = min.iter().zip(max).enumerate();
+        Some(pages.map(move |(page, (min, max))| PageTimes {
+            rows: first(page)..first(page + 1),
+            min_ns: min.saturating_mul(unit),
+            max_ns: max.saturating_mul(unit),
+        }))
+    }
+}

@@ -1,0 +1,7 @@
+//! The engine over a real store: what pruning leaves must be what a look at every row finds.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod deletes;
+mod harness;
+mod pruning;
