@@ -55,6 +55,11 @@ impl DataDir {
         self.root.join("catalog.db")
     }
 
+    /// Blocks of segments that are on S3.
+    pub(crate) fn object_cache(&self) -> PathBuf {
+        self.root.join("cache")
+    }
+
     /// Root of the local object store.
     pub(crate) fn objects(&self) -> PathBuf {
         self.root.join("objects")

@@ -3,17 +3,17 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Args;
 use logmill_catalog::SqliteCatalog;
 use logmill_queue::RepairReport;
 use logmill_store::CatalogReport;
-use object_store::local::LocalFileSystem;
+use logmill_store::object_storage::{self, ObjectStorageOptions};
 use serde::Serialize;
 
 use crate::data_dir::DataDir;
+use crate::settings::{Flags, Settings};
 
 /// Check a data directory: the write-ahead log, the catalog, and every segment's checksum. No server may run on it.
 ///
@@ -24,6 +24,9 @@ pub(crate) struct DoctorArguments {
     /// Where the data are.
     #[arg(long, env = "LOGMILL_DATA_DIR", default_value = "logmill-data")]
     data_dir: PathBuf,
+    /// Settings file, which says where the segments are [default: logmill.toml where it exists].
+    #[arg(long, env = "LOGMILL_CONFIG")]
+    config: Option<PathBuf>,
     /// Set damage in the write-ahead log aside.
     #[arg(long)]
     repair: bool,
@@ -76,13 +79,20 @@ impl DoctorArguments {
     }
 
     async fn segments(&self, data_dir: &DataDir) -> anyhow::Result<CatalogReport> {
-        if !data_dir.catalog().exists() || !data_dir.objects().is_dir() {
+        if !data_dir.catalog().exists() {
             return Ok(CatalogReport::default());
         }
+        let settings = Settings::load(self.config.as_deref(), &Flags::default(), None)?;
+        let options = ObjectStorageOptions {
+            // What is in the bucket is asked for, not what the cache has of it.
+            cache_bytes: 0,
+            ..settings.objects
+        };
+        let root = data_dir.objects();
+        std::fs::create_dir_all(&root).with_context(|| format!("making {}", root.display()))?;
         let catalog = SqliteCatalog::open(&data_dir.catalog()).await?;
-        let objects = LocalFileSystem::new_with_prefix(data_dir.objects())
-            .with_context(|| format!("opening {}", data_dir.objects().display()))?;
-        Ok(logmill_store::verify(&catalog, Arc::new(objects)).await?)
+        let objects = object_storage::open(&options, &root, &data_dir.object_cache())?;
+        Ok(logmill_store::verify(&catalog, objects.store).await?)
     }
 }
 

@@ -11,8 +11,7 @@ use logmill_catalog::{Catalog, SqliteCatalog};
 use logmill_model::{Clock, SystemClock};
 use logmill_query::Engine;
 use logmill_server::AppState;
-use logmill_store::Store;
-use object_store::local::LocalFileSystem;
+use logmill_store::{Store, object_storage};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -111,15 +110,14 @@ async fn open_store(
 ) -> anyhow::Result<Arc<Store>> {
     let root = data_dir.objects();
     std::fs::create_dir_all(&root).with_context(|| format!("making {}", root.display()))?;
-    let objects = LocalFileSystem::new_with_prefix(&root)
-        .with_context(|| format!("opening the object store {}", root.display()))?;
+    let objects = object_storage::open(&settings.objects, &root, &data_dir.object_cache())?;
     let wal = data_dir.wal();
     Store::open(
         settings.store.clone(),
         &wal,
         catalog,
-        Arc::new(objects),
-        Some(root),
+        objects.store,
+        objects.local_root,
         clock.clone(),
     )
     .await

@@ -6,21 +6,24 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
-use logmill_query_api::QueryLimits;
+use logmill_model::TenantId;
+use logmill_query_api::{DeletePredicate, QueryLimits};
 use logmill_server::ServerOptions;
 use logmill_store::StoreOptions;
+use logmill_store::object_storage::ObjectStorageOptions;
 use serde::{Deserialize, Serialize};
 
 /// The file that is read when it exists and no other is named.
 pub(crate) const DEFAULT_FILE: &str = "logmill.toml";
 
 /// `LOGMILL_*` variables that are not settings of the server: the client's, and those of tests.
-const NOT_SETTINGS: [&str; 8] = [
+const NOT_SETTINGS: [&str; 9] = [
     "config",
     "url",
     "tenant",
     "loghub",
     "bench_file",
+    "corpus_gen",
     "crash_rounds",
     "test_python",
     "cache",
@@ -42,6 +45,8 @@ pub(crate) struct Settings {
     pub(crate) server: ServerOptions,
     /// The storage engine.
     pub(crate) store: StoreOptions,
+    /// Where segments are.
+    pub(crate) objects: ObjectStorageOptions,
     /// Bounds of queries.
     pub(crate) query: QueryLimits,
 }
@@ -77,6 +82,7 @@ impl Default for Settings {
             log: LogSettings::default(),
             server: ServerOptions::default(),
             store: StoreOptions::default(),
+            objects: ObjectStorageOptions::default(),
             query: QueryLimits::default(),
         }
     }
@@ -147,6 +153,18 @@ impl Settings {
                 self.store.flush_bytes,
                 self.store.memtable_max_bytes
             );
+        }
+        for (position, rule) in self.store.retention.rules.iter().enumerate() {
+            let predicate = DeletePredicate {
+                tenant: TenantId::default_tenant(),
+                from_ns: i64::MIN,
+                to_ns: 0,
+                text: None,
+                filters: Some(rule.filters.clone().into()),
+            };
+            if let Err(error) = predicate.to_json() {
+                bail!("store.retention.rules, rule {}: {error}", position + 1);
+            }
         }
         Ok(())
     }

@@ -35,6 +35,11 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(health::ready))
         .routes(routes!(health::metrics))
         .routes(routes!(admin::flush))
+        .routes(routes!(admin::compact))
+        .routes(routes!(admin::segments))
+        .routes(routes!(admin::delete))
+        .routes(routes!(admin::deletes))
+        .routes(routes!(admin::delete_status))
         .route("/", axum::routing::get(health::home))
 }
 

@@ -118,7 +118,9 @@ impl Store {
             }
         }
         for (tenant, segments) in by_tenant {
-            let predicate = serde_json::json!({ "filters": rule.filters, "to": oldest_ns });
+            let predicate = serde_json::json!({
+                "tenant": tenant.as_str(), "from": i64::MIN, "to": oldest_ns, "filters": rule.filters,
+            });
             self.attach_delete(&tenant, predicate.to_string(), &segments)
                 .await?;
             segments

@@ -19,7 +19,8 @@ use arrow_schema::Schema;
 use bytes::Bytes;
 use logmill_schema::{ColumnType, record_hashes};
 use logmill_segment::{
-    Error, FORMAT_VERSION, GRANULE_ROWS, SegmentMetadata, SegmentOptions, decode, encode,
+    Error, FORMAT_VERSION, GRANULE_ROWS, SegmentFile, SegmentMetadata, SegmentOptions, decode,
+    encode,
 };
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::file::metadata::PageIndexPolicy;
@@ -224,13 +225,20 @@ fn what_is_no_segment_is_told() {
 /// A file of every released format version is read for ever. To add one: `LOGMILL_WRITE_GOLDEN=1`.
 #[test]
 fn golden_files_are_read() {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata/v1/sample.parquet");
-    if std::env::var_os("LOGMILL_WRITE_GOLDEN").is_some() && !path.exists() {
-        std::fs::write(&path, encoded(&[sample(100)]).1).unwrap();
+    for version in 1..=FORMAT_VERSION {
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata");
+        let path = folder.join(format!("v{version}/sample.parquet"));
+        if std::env::var_os("LOGMILL_WRITE_GOLDEN").is_some() && !path.exists() {
+            std::fs::write(&path, encoded(&[sample(100)]).1).unwrap();
+        }
+        let bytes = Bytes::from(std::fs::read(&path).unwrap());
+        let file = SegmentFile::open(&bytes, bytes.len() as u64)
+            .unwrap()
+            .unwrap();
+        assert_eq!(file.metadata().format_version, version);
+        assert_eq!(file.metadata().token_index.is_some(), version > 1);
+        assert_eq!(hashes(&decode(&bytes).unwrap()), hashes(&[sample(100)]));
     }
-    let bytes = Bytes::from(std::fs::read(&path).unwrap());
-    assert_eq!(SegmentMetadata::read(&bytes).unwrap().format_version, 1);
-    assert_eq!(hashes(&decode(&bytes).unwrap()), hashes(&[sample(100)]));
 }
 
 proptest! {

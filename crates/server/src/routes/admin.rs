@@ -1,12 +1,19 @@
 //! `/admin/…`: what operators do by hand.
 
 use axum::Json;
-use axum::extract::State;
-use serde::Serialize;
+use axum::extract::{Path, Request, State};
+use http::StatusCode;
+use logmill_model::time;
+use logmill_query_api::DeletePredicate;
+use logmill_store::DeleteRow;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::AppState;
 use crate::error::{ApiError, ErrorBody};
+use crate::routes::{answer, query};
+use crate::tenant::Tenant;
 
 /// What the store holds after a flush.
 #[derive(Debug, Serialize, ToSchema)]
@@ -38,4 +45,259 @@ pub(crate) async fn flush(State(state): State<AppState>) -> Result<Json<FlushAns
         segment_rows: status.segment_rows,
         segment_bytes: status.segment_bytes,
     }))
+}
+
+/// The segments of a tenant.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SegmentsAnswer {
+    /// Segments of all tenants that wait to be merged; 0 when compaction has caught up.
+    #[schema(example = 0)]
+    compaction_pending: u64,
+    /// The tenant's, newest first.
+    segments: Vec<Segment>,
+}
+
+/// A segment.
+#[derive(Debug, Serialize, ToSchema)]
+struct Segment {
+    /// Its object's path.
+    path: String,
+    #[schema(example = 250_000)]
+    rows: u64,
+    bytes: u64,
+    /// Oldest and newest record, RFC 3339.
+    from: String,
+    to: String,
+    /// 0 for a flush, more for each merge.
+    level: u32,
+    columns: u64,
+    /// Deletes that are still to be carried out in it.
+    pending_deletes: u64,
+}
+
+/// List the tenant's segments.
+#[utoipa::path(
+    get,
+    path = "/admin/segments",
+    tag = "operation",
+    params(("X-Tenant-ID" = Option<String>, Header, description = "Whose segments; `default` without it")),
+    responses((status = 200, description = "The segments that readers see", body = SegmentsAnswer))
+)]
+pub(crate) async fn segments(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+) -> Json<SegmentsAnswer> {
+    let snapshot = state.store.snapshot(&tenant);
+    let segments = snapshot.segments.iter().map(|segment| {
+        let row = segment.row();
+        Segment {
+            path: row.path.clone(),
+            rows: row.rows,
+            bytes: row.bytes,
+            from: rfc3339(row.min_timestamp_ns),
+            to: rfc3339(row.max_timestamp_ns),
+            level: row.level,
+            columns: row.columns.len() as u64,
+            pending_deletes: segment.deletes().len() as u64,
+        }
+    });
+    Json(SegmentsAnswer {
+        compaction_pending: state.store.status().compaction_debt,
+        segments: segments.collect(),
+    })
+}
+
+/// What compaction did.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct CompactAnswer {
+    /// Merges that were done.
+    #[schema(example = 2)]
+    merges: u64,
+    /// Segments of all tenants now.
+    segments: u64,
+    /// Their bytes.
+    segment_bytes: u64,
+}
+
+/// Merge segments and carry deletes out until nothing is due.
+#[utoipa::path(
+    post,
+    path = "/admin/compact",
+    tag = "operation",
+    responses(
+        (status = 200, description = "Nothing is due any more", body = CompactAnswer),
+        (status = 503, description = "Disk, object store or catalog does not work; the segments stay as they are", body = ErrorBody),
+    )
+)]
+pub(crate) async fn compact(
+    State(state): State<AppState>,
+) -> Result<Json<CompactAnswer>, ApiError> {
+    let merges = state.store.compact().await?;
+    let status = state.store.status();
+    Ok(Json(CompactAnswer {
+        merges,
+        segments: status.segments,
+        segment_bytes: status.segment_bytes,
+    }))
+}
+
+/// Which records to delete; all parts hold, and there is at least one of them.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DeleteBody {
+    /// First instant; the beginning of time without it.
+    #[schema(value_type = Option<String>, example = "2026-11-01T00:00:00Z")]
+    from: Option<Value>,
+    /// First instant after; now without it.
+    #[schema(value_type = Option<String>, example = "now")]
+    to: Option<Value>,
+    /// Words and "phrases" that `message` has, in any case.
+    text: Option<String>,
+    /// Conditions on fields, as `POST /query` takes them.
+    #[schema(value_type = Option<Object>, example = json!({"user.email": "someone@example.com"}))]
+    filters: Option<Value>,
+}
+
+/// A delete, and how far it is.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DeleteStatus {
+    #[schema(example = "01M8AF76GWA2F18N8BSZMDQHGE")]
+    id: String,
+    /// `running`: the records are gone from answers; `done`: they are gone from the disk too.
+    #[schema(example = "running")]
+    status: &'static str,
+    tenant: String,
+    /// What was asked for; times as nanoseconds.
+    #[schema(value_type = Object)]
+    predicate: Value,
+    requested_at: String,
+    finished_at: Option<String>,
+    /// Segments that may have such records, and those of them that are still to be rewritten.
+    segments: u64,
+    segments_left: u64,
+    /// Records that are gone from the disk.
+    rows_deleted: u64,
+}
+
+impl From<DeleteRow> for DeleteStatus {
+    fn from(row: DeleteRow) -> Self {
+        Self {
+            id: row.id.0,
+            status: if row.finished_at_ns.is_some() {
+                "done"
+            } else {
+                "running"
+            },
+            tenant: row.tenant.to_string(),
+            predicate: serde_json::from_str(&row.predicate).unwrap_or(Value::Null),
+            requested_at: rfc3339(row.requested_at_ns),
+            finished_at: row.finished_at_ns.map(rfc3339),
+            segments: row.segments,
+            segments_left: row.segments_left,
+            rows_deleted: row.rows_deleted,
+        }
+    }
+}
+
+/// Delete records for good.
+///
+/// When it answers, the records are gone from every answer; compaction takes them from the disk. Records that come
+/// later are not touched.
+#[utoipa::path(
+    post,
+    path = "/admin/delete",
+    tag = "operation",
+    params(("X-Tenant-ID" = Option<String>, Header, description = "Whose records; `default` without it")),
+    request_body = DeleteBody,
+    responses(
+        (status = 202, description = "Gone from answers; GET /admin/deletes/{id} tells when they are gone from the disk", body = DeleteStatus),
+        (status = 400, description = "The body is not understood, or says nothing of which records", body = ErrorBody),
+        (status = 503, description = "Disk or catalog does not work; nothing is deleted", body = ErrorBody),
+    )
+)]
+pub(crate) async fn delete(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    request: Request,
+) -> Result<(StatusCode, Json<DeleteStatus>), ApiError> {
+    let (parts, body) = request.into_parts();
+    let body = answer::question::<DeleteBody>(&state, &parts.headers, body).await?;
+    if body.text.is_none() && body.filters.is_none() && (body.from.is_none() || body.to.is_none()) {
+        let message = "say which records: text or filters, or both from and to";
+        return Err(ApiError::bad_request("invalid_filter", message));
+    }
+    let now_ns = state.clock.now_ns();
+    let predicate = DeletePredicate {
+        tenant: tenant.clone(),
+        from_ns: query::instant("from", body.from.as_ref(), now_ns)?.unwrap_or(i64::MIN),
+        to_ns: query::instant("to", body.to.as_ref(), now_ns)?
+            .unwrap_or_else(|| now_ns.saturating_add(time::SECOND_NS)),
+        text: body.text,
+        filters: body.filters,
+    };
+    let json = predicate.to_json()?;
+    let row = state
+        .store
+        .begin_delete(&tenant, json, predicate.range())
+        .await?;
+    Ok((StatusCode::ACCEPTED, Json(row.into())))
+}
+
+/// The tenant's deletes.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DeletesAnswer {
+    /// Oldest first.
+    deletes: Vec<DeleteStatus>,
+}
+
+/// List the tenant's deletes.
+#[utoipa::path(
+    get,
+    path = "/admin/deletes",
+    tag = "operation",
+    params(("X-Tenant-ID" = Option<String>, Header, description = "Whose deletes; `default` without it")),
+    responses((status = 200, description = "All that were asked for, retention rules' too", body = DeletesAnswer))
+)]
+pub(crate) async fn deletes(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+) -> Result<Json<DeletesAnswer>, ApiError> {
+    let rows = state.store.deletes(Some(&tenant)).await?;
+    Ok(Json(DeletesAnswer {
+        deletes: rows.into_iter().map(DeleteStatus::from).collect(),
+    }))
+}
+
+/// How far a delete is.
+#[utoipa::path(
+    get,
+    path = "/admin/deletes/{id}",
+    tag = "operation",
+    params(
+        ("id" = String, Path, description = "The delete's id"),
+        ("X-Tenant-ID" = Option<String>, Header, description = "Whose delete; `default` without it"),
+    ),
+    responses(
+        (status = 200, description = "The delete", body = DeleteStatus),
+        (status = 404, description = "The tenant has no such delete", body = ErrorBody),
+    )
+)]
+pub(crate) async fn delete_status(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Path(id): Path<String>,
+) -> Result<Json<DeleteStatus>, ApiError> {
+    let rows = state.store.deletes(Some(&tenant)).await?;
+    let row = rows.into_iter().find(|row| row.id.0 == id);
+    let row = row.ok_or_else(|| {
+        let message = format!("there is no delete {id:?}");
+        ApiError::new(StatusCode::NOT_FOUND, "not_found", message)
+    })?;
+    Ok(Json(row.into()))
+}
+
+fn rfc3339(t_ns: i64) -> String {
+    let mut text = Vec::new();
+    time::format_rfc3339(t_ns, &mut text);
+    String::from_utf8_lossy(&text).into_owned()
 }

@@ -222,32 +222,43 @@ async fn run(
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 
+/// An instant of a body; `None` when it is not there.
+pub(crate) fn instant(
+    name: &str,
+    value: Option<&Value>,
+    now_ns: i64,
+) -> Result<Option<i64>, ApiError> {
+    let wrong = |problem: String| ApiError::bad_request("invalid_time", problem);
+    match value {
+        None => Ok(None),
+        Some(Value::String(text)) => parse_time_expression(text, now_ns)
+            .map(Some)
+            .map_err(|error| wrong(format!("{name}: {error}"))),
+        Some(Value::Number(number)) => {
+            let epoch = number.as_i64().and_then(time::parse_epoch_i64);
+            let epoch = epoch.or_else(|| number.as_f64().and_then(time::parse_epoch_f64));
+            let problem = || {
+                wrong(format!(
+                    "{name}: {number} is not an epoch in s, ms, us or ns"
+                ))
+            };
+            epoch.map(Some).ok_or_else(problem)
+        }
+        Some(other) => Err(wrong(format!("{name}: {other} is not a time"))),
+    }
+}
+
 /// The query that a body means.
 fn log_query(tenant: TenantId, body: QueryBody, now_ns: i64) -> Result<LogQuery, ApiError> {
     if body.query.is_some() {
         let message = "query (LogsQL) is not supported yet: use text and filters, or POST /sql";
         return Err(ApiError::bad_request("not_supported", message));
     }
-    let instant = |name: &str, value: Option<Value>, default_ns: i64| match value {
-        None => Ok(default_ns),
-        Some(Value::String(text)) => parse_time_expression(&text, now_ns)
-            .map_err(|error| ApiError::bad_request("invalid_time", format!("{name}: {error}"))),
-        Some(Value::Number(number)) => {
-            let epoch = number.as_i64().and_then(time::parse_epoch_i64);
-            let epoch = epoch.or_else(|| number.as_f64().and_then(time::parse_epoch_f64));
-            epoch.ok_or_else(|| {
-                let message = format!("{name}: {number} is not an epoch in s, ms, us or ns");
-                ApiError::bad_request("invalid_time", message)
-            })
-        }
-        Some(other) => {
-            let message = format!("{name}: {other} is not a time");
-            Err(ApiError::bad_request("invalid_time", message))
-        }
-    };
     // A record that was just received may be a moment ahead of the clock that is read here.
-    let end_ns = instant("to", body.to, now_ns.saturating_add(time::SECOND_NS))?;
-    let start_ns = instant("from", body.from, end_ns.saturating_sub(DEFAULT_RANGE_NS))?;
+    let end_ns = instant("to", body.to.as_ref(), now_ns)?
+        .unwrap_or_else(|| now_ns.saturating_add(time::SECOND_NS));
+    let start_ns = instant("from", body.from.as_ref(), now_ns)?
+        .unwrap_or_else(|| end_ns.saturating_sub(DEFAULT_RANGE_NS));
     if start_ns > end_ns {
         return Err(ApiError::bad_request("invalid_time", "from is after to"));
     }
