@@ -126,7 +126,7 @@ fn keys(batches: &[RecordBatch], rows: &[Position], tokeniser: &mut Tokeniser) -
                 .and_then(|column| column.as_string_opt::<i32>())
         })
         .collect();
-    let mut key = |at: &Position| {
+    let key = |at: &Position| {
         let service = rank_of(&services, at);
         let shape = match messages[at.batch as usize] {
             Some(messages) if !messages.is_null(at.row as usize) => {
@@ -137,7 +137,7 @@ fn keys(batches: &[RecordBatch], rows: &[Position], tokeniser: &mut Tokeniser) -
         };
         (service, shape)
     };
-    rows.iter().map(|at| key(at)).collect()
+    rows.iter().map(key).collect()
 }
 
 type Ranks<'a> = Option<(&'a arrow_array::Int32Array, Vec<u32>)>;

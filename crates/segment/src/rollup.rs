@@ -159,7 +159,7 @@ impl Rollup {
         })
     }
 
-    /// Reads what [`Rollup::write`] wrote.
+    /// Reads what a segment has at this place.
     pub fn read(location: &RollupLocation, bytes: &[u8]) -> Result<Self> {
         if bytes.len() as u64 != location.bytes || xxh3_64(bytes) != location.checksum {
             return Err(Error::Rollup("the checksum is wrong".to_owned()));

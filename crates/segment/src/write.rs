@@ -257,8 +257,8 @@ impl<W: Write + Send> SegmentWriter<W> {
         for ((column, in_file), mut writer) in fields.zip(writers) {
             let values = Column::of(batches, column)?;
             let seed = ColumnSeed::of(column.name());
-            let mut granule = self.granules;
-            for rows in rows.chunks(self.options.granule_rows) {
+            let chunks = rows.chunks(self.options.granule_rows);
+            for (granule, rows) in (self.granules..).zip(chunks) {
                 let array = values.gather(rows)?;
                 add_tokens(&mut self.index, &mut self.tokeniser, &array, seed, granule);
                 let array = if in_file.data_type() == column.data_type() {
@@ -270,7 +270,6 @@ impl<W: Write + Send> SegmentWriter<W> {
                     })?
                 };
                 write_array(&mut writer, in_file, &array)?;
-                granule += 1;
             }
             let chunk = writer.close().map_err(&encoding)?;
             chunk

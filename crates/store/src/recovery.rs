@@ -58,10 +58,10 @@ pub(crate) async fn attach_deletes(
     let deletes: FxHashMap<_, _> = deletes.collect();
     let by_id: FxHashMap<_, _> = segments.iter().map(|s| (&s.row().id, s)).collect();
     for (segment, delete) in catalog.pending_deletes().await? {
-        if let (Some(segment), Some(delete)) = (by_id.get(&segment), deletes.get(&delete)) {
-            if !segment.deletes().iter().any(|known| known.id == delete.id) {
-                segment.add_delete(delete.clone());
-            }
+        if let (Some(segment), Some(delete)) = (by_id.get(&segment), deletes.get(&delete))
+            && !segment.deletes().iter().any(|known| known.id == delete.id)
+        {
+            segment.add_delete(delete.clone());
         }
     }
     Ok(())

@@ -87,9 +87,9 @@ async fn a_failure_at_any_step_of_retention_or_a_delete_is_made_good() {
             let mut store = with_segments(&folder, &["a"], 6).await;
             let fail = |folder: &Folder| {
                 if after {
-                    folder.commits_after.at(1)
+                    folder.commits_after.at(1);
                 } else {
-                    folder.commits_before.at(1)
+                    folder.commits_before.at(1);
                 }
             };
             fail(&folder);
