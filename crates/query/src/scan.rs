@@ -62,6 +62,9 @@ pub(crate) struct SegmentScan {
     pub(crate) counts: Arc<ScanCounts>,
 }
 
+/// Deletes, and the parts that all of them are to be applied to.
+type WithDeletes = (Vec<Arc<PendingDelete>>, Vec<Part>);
+
 impl SegmentScan {
     /// Plans that together read all of the segments' records that may match: those of segments that deletes wait for
     /// leave the deleted records out.
@@ -73,8 +76,7 @@ impl SegmentScan {
         let condition = pruning::condition(asked.filters);
         let mut parts = Vec::new();
         // Segments with the same deletes go into one plan.
-        let mut with_deletes: BTreeMap<Vec<String>, (Vec<Arc<PendingDelete>>, Vec<Part>)> =
-            BTreeMap::new();
+        let mut with_deletes: BTreeMap<Vec<String>, WithDeletes> = BTreeMap::new();
         for handle in segments {
             let row = handle.row();
             if !asked

@@ -47,7 +47,8 @@ impl OpenSegment {
     pub(crate) async fn open(source: &Source, path: &str, length: u64) -> Result<Self> {
         let mut tail_bytes = TAIL_BYTES.min(length);
         let file = loop {
-            let tail = source.read(&[length - tail_bytes..length]).await?;
+            let last = length - tail_bytes..length;
+            let tail = source.read(std::slice::from_ref(&last)).await?;
             let tail = tail
                 .first()
                 .ok_or_else(|| not_a_segment(path, "it is empty"))?;

@@ -90,6 +90,7 @@ fn on(column: &'static str, check: impl Fn(&str) -> bool + 'static) -> Check {
     })
 }
 
+#[allow(clippy::too_many_lines, reason = "an arm for each form of condition")]
 fn leaf(random: &mut ChaCha8Rng, all: &[Row]) -> (String, Check) {
     let column = if random.random_ratio(1, 4) {
         "tag"
