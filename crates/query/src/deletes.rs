@@ -4,7 +4,6 @@ use std::sync::{Arc, Weak};
 
 use arrow_array::cast::AsArray;
 use arrow_array::{BooleanArray, RecordBatch};
-use arrow_select::filter::prep_null_mask_filter;
 use datafusion::common::{DFSchema, DataFusionError, Result};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, lit};
@@ -88,7 +87,8 @@ impl Matcher {
         let found = found.as_boolean_opt().ok_or_else(|| {
             DataFusionError::Internal("a delete's filter is not a condition".to_owned())
         })?;
-        Ok(prep_null_mask_filter(found))
+        // IS TRUE is never null.
+        Ok(found.clone())
     }
 }
 
