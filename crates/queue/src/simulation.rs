@@ -387,7 +387,7 @@ fn a_failed_sync_poisons_the_log() {
         assert_eq!(run.acknowledged, expected, "cut {cut}");
         poisoned += 1;
         for leaves in [Leaves::Nothing, Leaves::Everything] {
-            let (log, _) = open(&files.after_crash(leaves), 0).unwrap();
+            let (log, _) = open(&files.after_crash(leaves), run.truncated_before).unwrap();
             assert!(
                 log.status().next_sequence.0 >= run.acknowledged.len() as u64,
                 "cut {cut}"
