@@ -69,14 +69,17 @@ pub struct SegmentFile {
 }
 
 impl SegmentFile {
+    /// How many of the last bytes to read at first: most footers are shorter.
+    pub const TAIL_BYTES: u64 = 256 << 10;
+
     /// Reads the footer from the last bytes of a file of `length` bytes. `Ok(Err(more))`: that many of the last bytes
-    /// are needed.
+    /// are needed, which is more than there were and no more than the file has; so a caller's loop ends.
     pub fn open(tail: &Bytes, length: u64) -> Result<Result<Self, u64>> {
         let mut reader =
             ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Optional);
         match reader.try_parse_sized(tail, length) {
             Ok(()) => {}
-            Err(ParquetError::NeedMoreData(more)) if (more as u64) <= length => {
+            Err(ParquetError::NeedMoreData(more)) if more > tail.len() && more as u64 <= length => {
                 return Ok(Err(more as u64));
             }
             Err(source) => return Err(footer(source)),

@@ -192,6 +192,16 @@ impl State {
         self.tenants.values().flat_map(|tenant| &tenant.segments)
     }
 
+    /// Segments take the place of others; no reader sees both or neither.
+    pub(crate) fn replace_segments(
+        &mut self,
+        gone: &[Arc<SegmentHandle>],
+        new: Vec<Arc<SegmentHandle>>,
+    ) {
+        self.add_segments(new);
+        self.remove_segments(gone);
+    }
+
     /// Takes segments away, and columns that only they had.
     pub(crate) fn remove_segments(&mut self, gone: &[Arc<SegmentHandle>]) {
         for tenant in self.tenants.values_mut() {

@@ -31,9 +31,6 @@ pub(crate) fn segment_path(tenant: &TenantId, first_ns: i64, id: &str) -> String
     format!("{TENANTS}/{tenant}/segments/{year:04}-{month:02}-{day:02}/{id}.parquet")
 }
 
-/// Bytes of a segment's end that are read at first: most footers are shorter.
-const TAIL_BYTES: u64 = 64 << 10;
-
 impl Objects {
     /// Writes an object; done when it is on stable storage.
     pub(crate) async fn put(&self, path: &str, bytes: Bytes) -> Result<()> {
@@ -55,16 +52,6 @@ impl Objects {
         synced.map_err(|panicked| Error::Internal(format!("syncing an object: {panicked}")))?
     }
 
-    /// A failure of the store, named.
-    pub(crate) fn failed(
-        &self,
-        operation: &'static str,
-        path: &str,
-        source: object_store::Error,
-    ) -> Error {
-        error(operation, path, source)
-    }
-
     /// A part of an object.
     pub(crate) async fn get_range(&self, path: &str, range: Range<u64>) -> Result<Bytes> {
         let get = self.store.get_range(&ObjectPath::from(path), range).await;
@@ -73,16 +60,12 @@ impl Objects {
 
     /// The footer of a segment of `length` bytes.
     pub(crate) async fn open_segment(&self, path: &str, length: u64) -> Result<SegmentFile> {
-        let mut wanted = TAIL_BYTES.min(length);
+        let mut wanted = SegmentFile::TAIL_BYTES.min(length);
         loop {
             let tail = self.get_range(path, length - wanted..length).await?;
             match SegmentFile::open(&tail, length)? {
                 Ok(file) => return Ok(file),
-                Err(more) if more > wanted => wanted = more.min(length),
-                Err(_) => {
-                    let problem = format!("{path}: its footer asks for bytes it was given");
-                    return Err(logmill_segment::Error::NotASegment(problem).into());
-                }
+                Err(more) => wanted = more,
             }
         }
     }
@@ -116,7 +99,8 @@ impl Objects {
     }
 }
 
-fn error(operation: &'static str, path: &str, source: object_store::Error) -> Error {
+/// A failure of the store, named.
+pub(crate) fn error(operation: &'static str, path: &str, source: object_store::Error) -> Error {
     Error::Object {
         operation,
         path: path.to_owned(),

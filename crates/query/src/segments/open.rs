@@ -13,9 +13,6 @@ use logmill_segment::{SegmentFile, TokenIndex};
 
 use super::Source;
 
-/// Bytes of the end of a file that are read at first: most footers fit.
-const TAIL_BYTES: u64 = 256 << 10;
-
 /// What queries need to know of a segment before they read its pages.
 #[derive(Debug)]
 pub(crate) struct OpenSegment {
@@ -45,7 +42,7 @@ fn not_a_segment(path: &str, error: impl std::fmt::Display) -> DataFusionError {
 impl OpenSegment {
     /// Reads what is needed of an object of `length` bytes.
     pub(crate) async fn open(source: &Source, path: &str, length: u64) -> Result<Self> {
-        let mut tail_bytes = TAIL_BYTES.min(length);
+        let mut tail_bytes = SegmentFile::TAIL_BYTES.min(length);
         let file = loop {
             let last = length - tail_bytes..length;
             let tail = source.read(std::slice::from_ref(&last)).await?;
@@ -54,8 +51,7 @@ impl OpenSegment {
                 .ok_or_else(|| not_a_segment(path, "it is empty"))?;
             match SegmentFile::open(tail, length).map_err(|error| not_a_segment(path, error))? {
                 Ok(file) => break file,
-                Err(more) if more > tail_bytes && more <= length => tail_bytes = more,
-                Err(_) => return Err(not_a_segment(path, "its footer is longer than it is")),
+                Err(more) => tail_bytes = more,
             }
         };
         let index = match &file.metadata().token_index {

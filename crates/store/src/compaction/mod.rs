@@ -156,9 +156,8 @@ impl Store {
         for input in &job.inputs {
             input.mark_obsolete();
         }
-        let mut state = self.state.write();
-        state.add_segments(added.into_iter().collect());
-        state.remove_segments(&job.inputs);
+        let added = added.into_iter().collect();
+        self.state.write().replace_segments(&job.inputs, added);
         Ok(true)
     }
 
@@ -169,26 +168,20 @@ impl Store {
         }
         let _no_other_change = self.flush_state.lock().await;
         let rows = self.catalog.segments().await?;
-        let (gone, new) = {
-            let state = self.state.read();
-            let known: Vec<_> = state.segments().cloned().collect();
-            let is_known = |row: &SegmentRow| known.iter().any(|s| s.row().id == row.id);
-            let new: Vec<_> = rows
-                .iter()
-                .filter(|row| !is_known(row))
-                .map(|row| SegmentHandle::new(row.clone(), self.deleter.clone()))
-                .collect();
-            let is_gone = |s: &Arc<SegmentHandle>| !rows.iter().any(|row| s.row().id == row.id);
-            let gone: Vec<_> = known.iter().filter(|s| is_gone(s)).cloned().collect();
-            (gone, new)
-        };
+        // The flush's lock keeps the segments as they are.
         let mut all: Vec<_> = self.state.read().segments().cloned().collect();
+        let is_known = |row: &&SegmentRow| all.iter().any(|s| s.row().id == row.id);
+        let new: Vec<_> = rows
+            .iter()
+            .filter(|row| !is_known(row))
+            .map(|row| SegmentHandle::new(row.clone(), self.deleter.clone()))
+            .collect();
+        let is_gone = |s: &&Arc<SegmentHandle>| !rows.iter().any(|row| s.row().id == row.id);
+        let gone: Vec<_> = all.iter().filter(is_gone).cloned().collect();
         all.extend(new.iter().cloned());
         recovery::attach_deletes(self.catalog.as_ref(), &all).await?;
         gone.iter().for_each(|segment| segment.mark_obsolete());
-        let mut state = self.state.write();
-        state.add_segments(new);
-        state.remove_segments(&gone);
+        self.state.write().replace_segments(&gone, new);
         self.reconcile_wanted.store(false, Ordering::Release);
         Ok(())
     }

@@ -7,7 +7,7 @@ use object_store::{MultipartUpload, ObjectStoreExt, PutPayload};
 use tokio::runtime::Handle;
 
 use crate::Result;
-use crate::objects::Objects;
+use crate::objects::{Objects, error};
 
 /// Bytes of a part.
 const PART_BYTES: usize = 8 << 20;
@@ -63,7 +63,7 @@ impl Upload {
             }
             Ok(())
         })();
-        ended.map_err(|source| self.objects.failed("writing", &self.path, source))?;
+        ended.map_err(|source| error("writing", &self.path, source))?;
         self.runtime.block_on(self.objects.sync(&self.path))
     }
 }

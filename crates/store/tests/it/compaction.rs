@@ -8,10 +8,8 @@ use bytes::Bytes;
 use logmill_schema::ColumnType;
 use logmill_segment::{ColumnSeed, Rollup, SegmentFile, TokenIndex, token_hash};
 use logmill_store::{AppendRequest, Store};
-use object_store::ObjectStoreExt;
-use object_store::path::Path;
 
-use crate::harness::{DAY, Folder, delete_below, found, request, tenant};
+use crate::harness::{DAY, Folder, delete_below, found, object, request, tenant};
 
 fn numbers(range: std::ops::Range<i64>) -> Vec<i64> {
     range.collect()
@@ -141,16 +139,7 @@ async fn large_row_groups_are_taken_over_with_their_index() {
     let snapshot = store.snapshot(&tenant("a"));
     let mut rows = 0;
     for handle in &snapshot.segments {
-        let path = Path::from(handle.row().path.as_str());
-        let bytes = store
-            .objects()
-            .get(&path)
-            .await
-            .unwrap()
-            .bytes()
-            .await
-            .unwrap();
-        rows += check_index(&bytes);
+        rows += check_index(&object(&store, handle).await);
     }
     assert_eq!(rows, 5 * 70_000 + 10);
     assert!(snapshot.segments.len() < 3, "{:?}", snapshot.segments);

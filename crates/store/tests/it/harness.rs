@@ -9,6 +9,7 @@ use arrow_array::types::Int64Type;
 use arrow_array::{BooleanArray, Int64Array, RecordBatch, TimestampNanosecondArray};
 use arrow_schema::Schema;
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::stream::BoxStream;
 use logmill_catalog::{
     Catalog, DeleteId, DeleteRow, Error as CatalogError, FlushCommit, IdempotencyRow, Replacement,
@@ -16,7 +17,9 @@ use logmill_catalog::{
 };
 use logmill_model::{ManualClock, TenantId, TimeRange};
 use logmill_schema::ColumnType;
-use logmill_store::{AppendRequest, CompactionOptions, DeleteMatcher, Result, Store, StoreOptions};
+use logmill_store::{
+    AppendRequest, CompactionOptions, DeleteMatcher, Result, SegmentHandle, Store, StoreOptions,
+};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
@@ -191,20 +194,19 @@ pub(crate) async fn delete_below(store: &Store, owner: &str, below: i64) -> Resu
         .await
 }
 
+/// A segment's object.
+pub(crate) async fn object(store: &Store, segment: &SegmentHandle) -> Bytes {
+    let path = Path::from(segment.row().path.as_str());
+    let found = store.objects().get(&path).await.unwrap();
+    found.bytes().await.unwrap()
+}
+
 /// The numbers that a reader of the tenant finds, sorted, in memory and in segments.
 pub(crate) async fn found(store: &Store, owner: &str) -> Vec<i64> {
     let snapshot = store.snapshot(&tenant(owner));
     let mut batches = snapshot.memtable.clone();
     for segment in &snapshot.segments {
-        let path = Path::from(segment.row().path.as_str());
-        let bytes = store
-            .objects()
-            .get(&path)
-            .await
-            .unwrap()
-            .bytes()
-            .await
-            .unwrap();
+        let bytes = object(store, segment).await;
         for mut batch in logmill_segment::decode(&bytes).unwrap() {
             for delete in segment.deletes() {
                 let gone = Below.matches(&delete.predicate, &batch).unwrap();
