@@ -1,36 +1,95 @@
-//! Rows scattered over batches, gathered into one array a granule at a time.
-
-use std::sync::Arc;
+//! Rows scattered over batches, column by column.
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int32Type;
-use arrow_array::{
-    Array, ArrayRef, DictionaryArray, Int32Array, RecordBatch, StringArray, new_null_array,
-};
-use arrow_buffer::{BooleanBufferBuilder, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
-use arrow_schema::{ArrowError, DataType, Field};
+use arrow_array::{Array, ArrayRef, Int32Array, RecordBatch, StringArray, new_null_array};
+use std::sync::Arc;
+
+use arrow_schema::{ArrowError, DataType, Field, SchemaRef};
 use arrow_select::interleave::interleave;
 use logmill_schema::promote;
 use rustc_hash::FxHashMap;
 
+use crate::order::timestamps;
 use crate::{Error, Position, Result};
 
+/// Batches, each column of all of them as one.
+#[derive(Debug)]
+pub(crate) struct Columns<'a> {
+    times: Vec<&'a [i64]>,
+    by_name: FxHashMap<String, Column>,
+}
+
+impl<'a> Columns<'a> {
+    /// The columns of `schema`, promoted to their types where batches have others.
+    pub(crate) fn of(batches: &'a [RecordBatch], schema: &SchemaRef) -> Result<Self> {
+        let column = |field: &Arc<Field>| Ok((field.name().clone(), Column::of(batches, field)?));
+        Ok(Self {
+            times: batches.iter().map(timestamps).collect::<Result<_>>()?,
+            by_name: schema.fields().iter().map(column).collect::<Result<_>>()?,
+        })
+    }
+
+    /// A row's time, in nanoseconds since the epoch.
+    #[inline]
+    pub(crate) fn time(&self, at: &Position) -> i64 {
+        self.times[at.batch as usize][at.row as usize]
+    }
+
+    /// The column of this name, if the schema has one.
+    pub(crate) fn get(&self, name: &str) -> Option<&Column> {
+        self.by_name.get(name)
+    }
+
+    /// The column of this name, if it is a dictionary.
+    pub(crate) fn dictionary(&self, name: &str) -> Option<&Dictionary> {
+        match self.get(name) {
+            Some(Column::Dictionary(dictionary)) => Some(dictionary),
+            _ => None,
+        }
+    }
+
+    /// The column of this name, if it is text without a dictionary.
+    pub(crate) fn texts(&self, name: &str) -> Option<&Texts> {
+        match self.get(name) {
+            Some(Column::Texts(texts)) => Some(texts),
+            _ => None,
+        }
+    }
+}
+
 /// One column of all batches.
+#[derive(Debug)]
 pub(crate) enum Column {
-    /// Text that is its own array in every batch that has it.
-    Text(Vec<Option<StringArray>>),
-    /// Text of few values: one dictionary for all batches, and each batch's keys in it.
-    Dictionary {
-        values: Arc<StringArray>,
-        keys: Vec<Option<Int32Array>>,
-    },
+    /// Text.
+    Texts(Texts),
+    /// Text of few values.
+    Dictionary(Dictionary),
     /// Anything else.
     Plain(Vec<ArrayRef>),
 }
 
+/// Text: an array of each batch that has the column.
+#[derive(Debug)]
+pub(crate) struct Texts(Vec<Option<StringArray>>);
+
+/// Text of few values: one dictionary for all batches.
+#[derive(Debug)]
+pub(crate) struct Dictionary {
+    /// In ascending order, each once.
+    values: Vec<String>,
+    parts: Vec<Option<Part>>,
+}
+
+/// A batch's keys, and for each value of its own dictionary the place in that of all.
+#[derive(Debug)]
+struct Part {
+    keys: Int32Array,
+    numbers: Vec<Option<u32>>,
+}
+
 impl Column {
-    /// The column `field` of all batches, promoted to its type where it has another.
-    pub(crate) fn of(batches: &[RecordBatch], field: &Field) -> Result<Self> {
+    fn of(batches: &[RecordBatch], field: &Field) -> Result<Self> {
         let promoted = |batch: &RecordBatch| -> Result<Option<ArrayRef>> {
             let column = batch.column_by_name(field.name());
             let promoted = column.map(|column| promote(column, field.name(), field.data_type()));
@@ -40,13 +99,14 @@ impl Column {
             DataType::Utf8 => {
                 let text = |batch| {
                     let column = promoted(batch)?;
-                    Ok(column.map(|column| column.as_string::<i32>().clone()))
+                    Ok(column.and_then(|column| column.as_string_opt::<i32>().cloned()))
                 };
-                Ok(Self::Text(batches.iter().map(text).collect::<Result<_>>()?))
+                let texts = batches.iter().map(text).collect::<Result<_>>()?;
+                Ok(Self::Texts(Texts(texts)))
             }
             DataType::Dictionary(_, _) => {
                 let columns = batches.iter().map(promoted).collect::<Result<Vec<_>>>()?;
-                Ok(dictionary(&columns))
+                Ok(Self::Dictionary(Dictionary::of(&columns)))
             }
             kind => {
                 let plain = |batch: &RecordBatch| {
@@ -58,106 +118,78 @@ impl Column {
             }
         }
     }
+}
 
-    /// The rows' values as one array.
-    pub(crate) fn gather(&self, rows: &[Position]) -> Result<ArrayRef> {
-        match self {
-            Self::Text(texts) => Ok(Arc::new(gather_text(texts, rows)?)),
-            Self::Dictionary { values, keys } => {
-                let mut valid = BooleanBufferBuilder::new(rows.len());
-                let mut numbers = Vec::with_capacity(rows.len());
-                for at in rows {
-                    let (row, keys) = (at.row as usize, &keys[at.batch as usize]);
-                    let keys = keys.as_ref().filter(|keys| keys.is_valid(row));
-                    valid.append(keys.is_some());
-                    numbers.push(keys.map_or(0, |keys| keys.values()[row]));
-                }
-                let keys = Int32Array::new(ScalarBuffer::from(numbers), nulls(valid));
-                let array = DictionaryArray::<Int32Type>::try_new(keys, values.clone());
-                Ok(Arc::new(array.map_err(gathering)?))
-            }
-            Self::Plain(arrays) => {
-                let arrays: Vec<&dyn Array> = arrays.iter().map(AsRef::as_ref).collect();
-                let rows: Vec<(usize, usize)> = rows
-                    .iter()
-                    .map(|at| (at.batch as usize, at.row as usize))
-                    .collect();
-                interleave(&arrays, &rows).map_err(gathering)
-            }
+impl Texts {
+    /// A row's text.
+    #[inline]
+    pub(crate) fn get(&self, at: &Position) -> Option<&str> {
+        let texts = self.0[at.batch as usize].as_ref()?;
+        let row = at.row as usize;
+        texts.is_valid(row).then(|| texts.value(row))
+    }
+}
+
+impl Dictionary {
+    fn of(columns: &[Option<ArrayRef>]) -> Self {
+        let parts: Vec<_> = columns
+            .iter()
+            .map(|column| {
+                let column = column.as_ref()?.as_dictionary_opt::<Int32Type>()?;
+                Some((column.keys(), column.values().as_string_opt::<i32>()?))
+            })
+            .collect();
+        let all = parts.iter().flatten().flat_map(|(_, values)| values.iter());
+        let mut numbers: FxHashMap<&str, u32> = all.flatten().map(|value| (value, 0)).collect();
+        let mut values: Vec<&str> = numbers.keys().copied().collect();
+        values.sort_unstable();
+        numbers.extend(values.iter().copied().zip(0..));
+        let number = |value: Option<&str>| value.and_then(|value| numbers.get(value).copied());
+        let part = |part: &Option<(&Int32Array, &StringArray)>| {
+            let (keys, values) = (*part)?;
+            Some(Part {
+                keys: keys.clone(),
+                numbers: values.iter().map(number).collect(),
+            })
+        };
+        Self {
+            parts: parts.iter().map(part).collect(),
+            values: values.into_iter().map(str::to_owned).collect(),
         }
     }
+
+    /// All values, in ascending order.
+    pub(crate) fn values(&self) -> &[String] {
+        &self.values
+    }
+
+    /// The place of a row's value among [`Dictionary::values`].
+    #[inline]
+    pub(crate) fn key(&self, at: &Position) -> Option<u32> {
+        let part = self.parts[at.batch as usize].as_ref()?;
+        let row = at.row as usize;
+        if part.keys.is_null(row) {
+            return None;
+        }
+        part.numbers
+            .get(part.keys.values()[row] as usize)
+            .copied()
+            .flatten()
+    }
 }
 
-fn gathering(source: ArrowError) -> Error {
-    Error::Arrow {
+/// Places as [`interleave`] takes them.
+pub(crate) fn indices(rows: &[Position]) -> Vec<(usize, usize)> {
+    rows.iter()
+        .map(|at| (at.batch as usize, at.row as usize))
+        .collect()
+}
+
+/// Rows of a column that is no text, as one array.
+pub(crate) fn gather(arrays: &[ArrayRef], rows: &[(usize, usize)]) -> Result<ArrayRef> {
+    let arrays: Vec<&dyn Array> = arrays.iter().map(AsRef::as_ref).collect();
+    interleave(&arrays, rows).map_err(|source: ArrowError| Error::Arrow {
         operation: "gathering rows",
         source,
-    }
-}
-
-fn gather_text(texts: &[Option<StringArray>], rows: &[Position]) -> Result<StringArray> {
-    let value = |at: &Position| {
-        let texts = texts[at.batch as usize].as_ref()?;
-        let row = at.row as usize;
-        (!texts.is_null(row)).then(|| texts.value(row).as_bytes())
-    };
-    let mut bytes = Vec::with_capacity(rows.len() * BYTES_EXPECTED);
-    let mut offsets: Vec<i32> = Vec::with_capacity(rows.len() + 1);
-    offsets.push(0);
-    let mut valid = BooleanBufferBuilder::new(rows.len());
-    for at in rows {
-        let value = value(at);
-        valid.append(value.is_some());
-        bytes.extend_from_slice(value.unwrap_or_default());
-        let end = i32::try_from(bytes.len()).map_err(|_too_long| {
-            let problem = "more than 2 GiB of text in one granule".to_owned();
-            gathering(ArrowError::InvalidArgumentError(problem))
-        })?;
-        offsets.push(end);
-    }
-    let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
-    StringArray::try_new(offsets, Buffer::from_vec(bytes), nulls(valid)).map_err(gathering)
-}
-
-/// Bytes of a text, about, for a first guess at what a granule takes.
-const BYTES_EXPECTED: usize = 96;
-
-fn nulls(mut valid: BooleanBufferBuilder) -> Option<NullBuffer> {
-    let nulls = NullBuffer::new(valid.finish());
-    (nulls.null_count() > 0).then_some(nulls)
-}
-
-/// One dictionary for the values of all batches, in ascending order.
-fn dictionary(columns: &[Option<ArrayRef>]) -> Column {
-    let parts: Vec<_> = columns
-        .iter()
-        .map(|column| {
-            let column = column.as_ref()?.as_dictionary_opt::<Int32Type>()?;
-            Some((column.keys(), column.values().as_string_opt::<i32>()?))
-        })
-        .collect();
-    let mut values: Vec<&str> = parts
-        .iter()
-        .flatten()
-        .flat_map(|(_, values)| values.iter().flatten())
-        .collect();
-    values.sort_unstable();
-    values.dedup();
-    let numbers: FxHashMap<&str, i32> = values.iter().copied().zip(0..).collect();
-    let keys = parts
-        .iter()
-        .map(|part| {
-            let (keys, own) = part.as_ref()?;
-            let translated: Vec<Option<i32>> = own
-                .iter()
-                .map(|value| value.and_then(|value| numbers.get(value).copied()))
-                .collect();
-            let key = |key: Option<i32>| translated.get(usize::try_from(key?).ok()?).copied()?;
-            Some(keys.iter().map(key).collect())
-        })
-        .collect();
-    Column::Dictionary {
-        values: Arc::new(StringArray::from(values)),
-        keys,
-    }
+    })
 }

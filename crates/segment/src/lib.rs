@@ -11,6 +11,7 @@ mod metadata;
 mod order;
 mod read;
 mod rollup;
+mod text_chunk;
 mod write;
 
 pub use error::{Error, Result};

@@ -3,11 +3,12 @@
 //! by it than hosts save.
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Int32Type, TimestampNanosecondType};
-use arrow_array::{Array, RecordBatch, StringArray};
+use arrow_array::types::TimestampNanosecondType;
+use arrow_array::{Array, RecordBatch};
 use logmill_model::field;
 use rustc_hash::FxHashMap;
 
+use crate::gather::{Columns, Dictionary};
 use crate::index::Tokeniser;
 use crate::{Error, Result};
 
@@ -48,14 +49,9 @@ pub fn timestamps(batch: &RecordBatch) -> Result<&[i64]> {
 }
 
 /// Puts rows in the order of a row group.
-pub(crate) fn sort(
-    batches: &[RecordBatch],
-    rows: &mut Vec<Position>,
-    tokeniser: &mut Tokeniser,
-) -> Result<()> {
-    let times: Vec<&[i64]> = batches.iter().map(timestamps).collect::<Result<_>>()?;
-    let hosts = ranks(batches, field::HOST);
-    let keys = keys(batches, rows, tokeniser);
+pub(crate) fn sort(columns: &Columns<'_>, rows: &mut [Position], tokeniser: &mut Tokeniser) {
+    let hosts = columns.dictionary(field::HOST);
+    let keys = keys(columns, rows, tokeniser);
     let mut groups: FxHashMap<(u32, u32), u32> = FxHashMap::default();
     for key in &keys {
         *groups.entry(*key).or_default() += 1;
@@ -91,8 +87,8 @@ pub(crate) fn sort(
         last = Some((*key, group));
         if let Some(next) = starts.get_mut(&group) {
             sorted[*next] = Row {
-                host: rank_of(&hosts, position),
-                time: times[position.batch as usize][position.row as usize],
+                host: rank(hosts, position),
+                time: columns.time(position),
                 position: *position,
             };
             *next += 1;
@@ -102,9 +98,9 @@ pub(crate) fn sort(
         // By position last: records of one instant keep the order of their arrival.
         sorted[group].sort_unstable();
     }
-    rows.clear();
-    rows.extend(sorted.into_iter().map(|row| row.position));
-    Ok(())
+    for (place, row) in rows.iter_mut().zip(sorted) {
+        *place = row.position;
+    }
 }
 
 /// A row of a group, with what it is sorted by.
@@ -116,69 +112,23 @@ struct Row {
 }
 
 /// Service and shape of each row.
-fn keys(batches: &[RecordBatch], rows: &[Position], tokeniser: &mut Tokeniser) -> Vec<(u32, u32)> {
-    let services = ranks(batches, field::SERVICE);
-    let messages: Vec<Option<&StringArray>> = batches
-        .iter()
-        .map(|batch| {
-            batch
-                .column_by_name(field::MESSAGE)
-                .and_then(|column| column.as_string_opt::<i32>())
-        })
-        .collect();
+fn keys(columns: &Columns<'_>, rows: &[Position], tokeniser: &mut Tokeniser) -> Vec<(u32, u32)> {
+    let services = columns.dictionary(field::SERVICE);
+    let messages = columns.texts(field::MESSAGE);
     let key = |at: &Position| {
-        let service = rank_of(&services, at);
-        let shape = match messages[at.batch as usize] {
-            Some(messages) if !messages.is_null(at.row as usize) => {
-                let shape = tokeniser.shape(messages.value(at.row as usize), SHAPE_TOKENS);
-                ((shape >> 32) as u32).max(1)
-            }
-            _ => 0,
-        };
-        (service, shape)
+        let message = messages.and_then(|messages| messages.get(at));
+        let shape = message.map_or(0, |message| {
+            let shape = tokeniser.shape(message, SHAPE_TOKENS);
+            ((shape >> u32::BITS) as u32).max(1)
+        });
+        (rank(services, at), shape)
     };
     rows.iter().map(key).collect()
 }
 
-type Ranks<'a> = Option<(&'a arrow_array::Int32Array, Vec<u32>)>;
-
-/// The rank of a row's value; 0 when it has none.
-fn rank_of(ranks: &[Ranks<'_>], at: &Position) -> u32 {
-    match &ranks[at.batch as usize] {
-        Some((keys, ranks)) if !keys.is_null(at.row as usize) => {
-            let key = keys.value(at.row as usize);
-            ranks.get(key as usize).copied().unwrap_or(0)
-        }
-        _ => 0,
-    }
-}
-
-/// Each batch's dictionary of a column, as ranks among the values of all batches, from 1.
-fn ranks<'a>(batches: &'a [RecordBatch], column: &str) -> Vec<Ranks<'a>> {
-    let dictionaries: Vec<_> = batches
-        .iter()
-        .map(|batch| {
-            let column = batch.column_by_name(column)?;
-            let column = column.as_dictionary_opt::<Int32Type>()?;
-            Some((column.keys(), column.values().as_string_opt::<i32>()?))
-        })
-        .collect();
-    let mut names: Vec<&str> = dictionaries
-        .iter()
-        .flatten()
-        .flat_map(|(_, values)| values.iter().flatten())
-        .collect();
-    names.sort_unstable();
-    names.dedup();
-    let rank = |name: Option<&str>| {
-        name.and_then(|name| names.binary_search(&name).ok())
-            .map_or(0, |rank| rank as u32 + 1)
-    };
-    dictionaries
-        .into_iter()
-        .map(|dictionary| {
-            let (keys, values) = dictionary?;
-            Some((keys, values.iter().map(rank).collect()))
-        })
-        .collect()
+/// The place of a row's value among all, from 1; 0 when it has none.
+fn rank(dictionary: Option<&Dictionary>, at: &Position) -> u32 {
+    dictionary
+        .and_then(|dictionary| dictionary.key(at))
+        .map_or(0, |key| key + 1)
 }

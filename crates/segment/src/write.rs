@@ -3,8 +3,6 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::Int32Type;
 use arrow_array::{Array, ArrayRef, RecordBatch, new_null_array};
 use arrow_cast::cast;
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
@@ -21,19 +19,18 @@ use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use rustc_hash::FxHashMap;
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::gather::Column;
+use crate::gather::{Column, Columns, Dictionary, gather, indices};
 use crate::index::{ColumnSeed, IndexBuilder, TokenIndex, Tokeniser};
-use crate::order::{self, Position, positions, timestamps};
+use crate::order::{self, Position, positions};
 use crate::read::{RowGroupBytes, SegmentFile};
 use crate::rollup::Rollup;
+use crate::text_chunk::{TextColumn, TextWriter, Tokens};
 use crate::{Error, GRANULE_ROWS, Result, SegmentMetadata, encoding};
 
 /// Settings of the encoder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SegmentOptions {
-    /// Rows of a data page.
-    pub granule_rows: usize,
-    /// Most rows of a row group; a multiple of `granule_rows`.
+    /// Most rows of a row group; a multiple of [`GRANULE_ROWS`].
     pub row_group_rows: usize,
     /// Level of zstd.
     pub zstd_level: i32,
@@ -42,7 +39,6 @@ pub struct SegmentOptions {
 impl Default for SegmentOptions {
     fn default() -> Self {
         Self {
-            granule_rows: GRANULE_ROWS,
             row_group_rows: 1 << 20,
             zstd_level: 1,
         }
@@ -85,10 +81,21 @@ pub fn encode_rows(
     out: &mut Vec<u8>,
 ) -> Result<SegmentSummary> {
     out.clear();
-    let columns = columns_with_values(&table_of(batches), batches, &rows);
-    let mut writer = SegmentWriter::new(&mut *out, columns, batches, &rows, options)?;
-    writer.write_rows(batches, rows)?;
+    let schema = columns_with_values(&table_of(batches), batches, &rows);
+    let columns = Columns::of(batches, &schema)?;
+    let unit = unit_of(&columns, &rows);
+    let mut writer = SegmentWriter::begin(&mut *out, schema, unit, &columns, &rows, options)?;
+    writer.write_columns(&columns, rows)?;
     Ok(writer.finish()?.0)
+}
+
+/// Microseconds, when all times are whole in them.
+fn unit_of(columns: &Columns<'_>, rows: &[Position]) -> TimeUnit {
+    if rows.iter().all(|at| columns.time(at) % 1_000 == 0) {
+        TimeUnit::Microsecond
+    } else {
+        TimeUnit::Nanosecond
+    }
 }
 
 /// The union of the batches' columns that have a value.
@@ -165,6 +172,7 @@ pub struct SegmentWriter<W: Write + Send> {
     options: SegmentOptions,
     file: SerializedFileWriter<Digest<W>>,
     columns: ArrowRowGroupWriterFactory,
+    texts: TextWriter,
     tokeniser: Tokeniser,
     index: IndexBuilder,
     rollup: Rollup,
@@ -174,33 +182,25 @@ pub struct SegmentWriter<W: Write + Send> {
 }
 
 impl<W: Write + Send> SegmentWriter<W> {
-    /// A segment with these columns (types of [`ColumnType::field`], `timestamp` first). Encodings and the unit of times
-    /// are chosen from the rows of `sample`, which are all that will come.
+    /// A segment with these columns (types of [`ColumnType::field`], `timestamp` first), its times in a unit that all
+    /// times to come are whole in. Encodings are chosen from the rows of `sample`.
     pub fn new(
-        out: W,
-        schema: SchemaRef,
-        sample: &[RecordBatch],
-        rows: &[Position],
-        options: &SegmentOptions,
-    ) -> Result<Self> {
-        let times: Vec<&[i64]> = sample.iter().map(timestamps).collect::<Result<_>>()?;
-        let whole = rows
-            .iter()
-            .all(|at| times[at.batch as usize][at.row as usize] % 1_000 == 0);
-        let unit = if whole {
-            TimeUnit::Microsecond
-        } else {
-            TimeUnit::Nanosecond
-        };
-        Self::with_unit(out, schema, unit, sample, rows, options)
-    }
-
-    /// [`SegmentWriter::new`], its times in this unit, which all times to come are whole in.
-    pub fn with_unit(
         out: W,
         schema: SchemaRef,
         unit: TimeUnit,
         sample: &[RecordBatch],
+        options: &SegmentOptions,
+    ) -> Result<Self> {
+        let columns = Columns::of(sample, &schema)?;
+        let rows = positions(sample);
+        Self::begin(out, schema, unit, &columns, &rows, options)
+    }
+
+    fn begin(
+        out: W,
+        schema: SchemaRef,
+        unit: TimeUnit,
+        sample: &Columns<'_>,
         rows: &[Position],
         options: &SegmentOptions,
     ) -> Result<Self> {
@@ -223,6 +223,7 @@ impl<W: Write + Send> SegmentWriter<W> {
             options: options.clone(),
             file,
             columns,
+            texts: TextWriter::new(options.zstd_level)?,
             tokeniser: Tokeniser::default(),
             index: IndexBuilder::default(),
             rollup: Rollup::default(),
@@ -232,105 +233,90 @@ impl<W: Write + Send> SegmentWriter<W> {
         })
     }
 
-    /// Writes rows of `batches` as one or more row groups, each ordered by service, message shape and time; rows that
-    /// come first go into the first row group.
-    pub fn write_rows(&mut self, batches: &[RecordBatch], rows: Vec<Position>) -> Result<()> {
-        for group in rows.chunks(self.options.row_group_rows) {
-            let mut group = group.to_vec();
-            order::sort(batches, &mut group, &mut self.tokeniser)?;
-            self.write_row_group(batches, &group)?;
+    /// Writes all rows of `batches` as one or more row groups, each ordered by service, message shape, host and time; rows
+    /// that come first go into the first row group.
+    pub fn write(&mut self, batches: &[RecordBatch]) -> Result<()> {
+        let columns = Columns::of(batches, &self.schema)?;
+        self.write_columns(&columns, positions(batches))
+    }
+
+    fn write_columns(&mut self, columns: &Columns<'_>, mut rows: Vec<Position>) -> Result<()> {
+        for rows in rows.chunks_mut(self.options.row_group_rows) {
+            order::sort(columns, rows, &mut self.tokeniser);
+            self.count(columns, rows);
+            self.write_row_group(columns, rows)?;
         }
         Ok(())
     }
 
-    fn write_row_group(&mut self, batches: &[RecordBatch], rows: &[Position]) -> Result<()> {
+    fn write_row_group(&mut self, columns: &Columns<'_>, rows: &[Position]) -> Result<()> {
         let encoding = parquet("encoding a row group");
         let ordinal = self.file.flushed_row_groups().len();
         let writers = self
             .columns
             .create_column_writers(ordinal)
             .map_err(&encoding)?;
-        let schema = self.schema.clone();
-        self.count(batches, rows)?;
+        let described = self.file.schema_descr().columns().to_vec();
         let mut row_group = self.file.next_row_group().map_err(&encoding)?;
-        let fields = schema.fields().iter().zip(self.file_schema.fields());
-        for ((column, in_file), mut writer) in fields.zip(writers) {
-            let values = Column::of(batches, column)?;
-            let seed = ColumnSeed::of(column.name());
-            let chunks = rows.chunks(self.options.granule_rows);
-            for (granule, rows) in (self.granules..).zip(chunks) {
-                let array = values.gather(rows)?;
-                add_tokens(&mut self.index, &mut self.tokeniser, &array, seed, granule);
-                let array = if in_file.data_type() == column.data_type() {
-                    array
-                } else {
-                    cast(&array, in_file.data_type()).map_err(|source| Error::Arrow {
-                        operation: "shortening times",
-                        source,
-                    })?
-                };
-                write_array(&mut writer, in_file, &array)?;
-            }
-            let chunk = writer.close().map_err(&encoding)?;
-            chunk
-                .append_to_row_group(&mut row_group)
-                .map_err(&encoding)?;
+        let places = indices(rows);
+        let fields = self.file_schema.fields().iter();
+        for ((field, described), mut writer) in fields.zip(described).zip(writers) {
+            let column = match columns.get(field.name()) {
+                Some(Column::Plain(arrays)) => {
+                    write_plain(&mut writer, field, arrays, &places)?;
+                    let chunk = writer.close().map_err(&encoding)?;
+                    chunk
+                        .append_to_row_group(&mut row_group)
+                        .map_err(&encoding)?;
+                    continue;
+                }
+                Some(Column::Texts(texts)) => TextColumn::Texts(texts),
+                Some(Column::Dictionary(dictionary)) => TextColumn::Dictionary(dictionary),
+                None => return Err(Error::NotASegment(format!("no column {}", field.name()))),
+            };
+            let tokens = Tokens {
+                index: &mut self.index,
+                tokeniser: &mut self.tokeniser,
+                seed: ColumnSeed::of(field.name()),
+                first_granule: self.granules,
+            };
+            self.texts.write(
+                column,
+                rows,
+                field.name(),
+                described,
+                tokens,
+                &mut row_group,
+            )?;
         }
         row_group.close().map_err(&encoding)?;
-        self.granules += rows.len().div_ceil(self.options.granule_rows) as u32;
+        self.granules += rows.len().div_ceil(GRANULE_ROWS) as u32;
         self.rows += rows.len() as u64;
         Ok(())
     }
 
     /// Counts rows into the rollup, and takes their times in.
-    fn count(&mut self, batches: &[RecordBatch], rows: &[Position]) -> Result<()> {
-        let times: Vec<&[i64]> = batches.iter().map(timestamps).collect::<Result<_>>()?;
-        let dictionary = |name| Column::of(batches, &ColumnType::String.field(name));
-        let (services, levels) = (dictionary(field::SERVICE)?, dictionary(field::LEVEL)?);
-        let (
-            Column::Dictionary {
-                values: service_names,
-                keys: service_keys,
-            },
-            Column::Dictionary {
-                values: level_names,
-                keys: level_keys,
-            },
-        ) = (&services, &levels)
-        else {
-            return Err(Error::NotASegment(
-                "service and level are no dictionaries".to_owned(),
-            ));
-        };
-        let key = |keys: &[Option<arrow_array::Int32Array>], at: &Position| match &keys
-            [at.batch as usize]
-        {
-            Some(keys) if !keys.is_null(at.row as usize) => keys.value(at.row as usize),
-            _ => -1,
-        };
-        let mut counts: FxHashMap<(i64, i32, i32), u64> = FxHashMap::default();
+    fn count(&mut self, columns: &Columns<'_>, rows: &[Position]) {
+        let services = columns.dictionary(field::SERVICE);
+        let levels = columns.dictionary(field::LEVEL);
+        let key = |of: Option<&Dictionary>, at: &Position| of.and_then(|of| of.key(at));
+        let mut counts: FxHashMap<_, u64> = FxHashMap::default();
         for at in rows {
-            let time = times[at.batch as usize][at.row as usize];
+            let time = columns.time(at);
             let (oldest, newest) = self.times.unwrap_or((time, time));
             self.times = Some((oldest.min(time), newest.max(time)));
-            let cell = (
-                Rollup::minute_of(time),
-                key(service_keys, at),
-                key(level_keys, at),
-            );
+            let cell = (Rollup::minute_of(time), key(services, at), key(levels, at));
             *counts.entry(cell).or_default() += 1;
         }
-        let name = |names: &arrow_array::StringArray, key: i32| {
-            usize::try_from(key)
-                .ok()
-                .map(|key| names.value(key).to_owned())
+        let name = |of: Option<&'_ Dictionary>, key: Option<u32>| {
+            of.zip(key)
+                .and_then(|(of, key)| of.values().get(key as usize).cloned())
         };
         for ((minute, service, level), count) in counts {
-            let service = self.rollup.name(name(service_names, service).as_deref());
-            let level = self.rollup.name(name(level_names, level).as_deref());
+            let service = self.rollup.name(name(services, service).as_deref());
+            let level = self.rollup.name(name(levels, level).as_deref());
             self.rollup.add(minute, service, level, count);
         }
-        Ok(())
     }
 
     /// Whether row groups of `source` can be taken over as they are: it has an index, granules of our size, and no
@@ -395,13 +381,7 @@ impl<W: Write + Send> SegmentWriter<W> {
         for (column, writer) in schema.fields().iter().zip(writers) {
             match chunk(source, ordinal, column.name()) {
                 Some(chunk) => row_group.append_column(bytes, chunk).map_err(&copying)?,
-                None => write_nulls(
-                    writer,
-                    column,
-                    rows,
-                    self.options.granule_rows,
-                    &mut row_group,
-                )?,
+                None => write_nulls(writer, column, rows, &mut row_group)?,
             }
         }
         row_group.close().map_err(&copying)?;
@@ -462,33 +442,24 @@ impl<W: Write + Send> SegmentWriter<W> {
     }
 }
 
-/// Adds the tokens of a granule's texts.
-fn add_tokens(
-    index: &mut IndexBuilder,
-    tokeniser: &mut Tokeniser,
-    array: &ArrayRef,
-    seed: ColumnSeed,
-    granule: u32,
-) {
-    if let Some(texts) = array.as_string_opt::<i32>() {
-        index.begin();
-        for text in texts.iter().flatten() {
-            tokeniser.hashes(text, seed, |hash| index.add(hash, granule));
+/// Writes a column that is no text.
+fn write_plain(
+    writer: &mut ArrowColumnWriter,
+    field: &Arc<Field>,
+    arrays: &[ArrayRef],
+    places: &[(usize, usize)],
+) -> Result<()> {
+    for places in places.chunks(GRANULE_ROWS) {
+        let mut array = gather(arrays, places)?;
+        if array.data_type() != field.data_type() {
+            array = cast(&array, field.data_type()).map_err(|source| Error::Arrow {
+                operation: "shortening times",
+                source,
+            })?;
         }
-    } else if let Some(texts) = array.as_dictionary_opt::<Int32Type>()
-        && let Some(values) = texts.values().as_string_opt::<i32>()
-    {
-        index.begin();
-        let mut used = vec![false; values.len()];
-        for key in texts.keys().iter().flatten() {
-            if let Some(used) = usize::try_from(key).ok().and_then(|key| used.get_mut(key)) {
-                *used = true;
-            }
-        }
-        for (value, _) in values.iter().flatten().zip(used).filter(|(_, used)| *used) {
-            tokeniser.hashes(value, seed, |hash| index.add(hash, granule));
-        }
+        write_array(writer, field, &array)?;
     }
+    Ok(())
 }
 
 fn write_array(
@@ -506,12 +477,11 @@ fn write_nulls<W: Write + Send>(
     mut writer: ArrowColumnWriter,
     column: &Arc<Field>,
     rows: usize,
-    granule_rows: usize,
     row_group: &mut SerializedRowGroupWriter<'_, W>,
 ) -> Result<()> {
     let mut left = rows;
     while left > 0 {
-        let some = left.min(granule_rows);
+        let some = left.min(GRANULE_ROWS);
         write_array(
             &mut writer,
             column,

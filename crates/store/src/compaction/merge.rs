@@ -11,7 +11,7 @@ use bytes::Bytes;
 use logmill_catalog::{DeleteId, SegmentId};
 use logmill_schema::TableSchema;
 use logmill_segment::{
-    Rollup, RowGroupBytes, SegmentFile, SegmentOptions, SegmentSummary, SegmentWriter, positions,
+    Rollup, RowGroupBytes, SegmentFile, SegmentOptions, SegmentSummary, SegmentWriter,
 };
 use tokio::runtime::Handle;
 
@@ -229,9 +229,7 @@ impl<'a> Output<'a> {
                     merge.runtime.clone(),
                 );
                 let (schema, options) = (self.schema.clone(), &merge.segment_options);
-                let rows = positions(sample);
-                let writer =
-                    SegmentWriter::with_unit(upload, schema, self.unit, sample, &rows, options)?;
+                let writer = SegmentWriter::new(upload, schema, self.unit, sample, options)?;
                 Ok(none.insert(writer))
             }
         }
@@ -288,8 +286,7 @@ impl<'a> Output<'a> {
     fn write_pending(&mut self) -> Result<()> {
         let batches = std::mem::take(&mut self.pending);
         (self.pending_rows, self.pending_bytes) = (0, 0);
-        let rows = positions(&batches);
-        Ok(self.writer(&batches)?.write_rows(&batches, rows)?)
+        Ok(self.writer(&batches)?.write(&batches)?)
     }
 
     fn finish(mut self) -> Result<Option<SegmentSummary>> {
