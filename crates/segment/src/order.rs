@@ -50,80 +50,104 @@ pub fn timestamps(batch: &RecordBatch) -> Result<&[i64]> {
 
 /// Puts rows in the order of a row group.
 pub(crate) fn sort(columns: &Columns<'_>, rows: &mut [Position], tokeniser: &mut Tokeniser) {
+    let shapes = group(shapes(columns, rows, tokeniser));
+    // Rare shapes of a service go together, as shape 0.
+    let merged: Vec<(u32, u32)> = shapes
+        .keys
+        .iter()
+        .zip(&shapes.sizes)
+        .map(|((service, shape), size)| {
+            let rare = *size < GROUP_ROWS_MIN;
+            (*service, if rare { 0 } else { *shape })
+        })
+        .collect();
+    let mut order = merged.clone();
+    order.sort_unstable();
+    order.dedup();
+    let rank_of = |shape: &(u32, u32)| order.partition_point(|other| other < shape) as u32;
+    let ranks: Vec<u32> = merged.iter().map(rank_of).collect();
     let hosts = columns.dictionary(field::HOST);
-    let keys = keys(columns, rows, tokeniser);
-    let mut groups: FxHashMap<(u32, u32), u32> = FxHashMap::default();
-    for key in &keys {
-        *groups.entry(*key).or_default() += 1;
-    }
-    // Rare shapes of a service go together, in shape 0.
-    let group_of = |(service, shape): (u32, u32)| {
-        let rare = groups
-            .get(&(service, shape))
-            .is_none_or(|count| (*count as usize) < GROUP_ROWS_MIN);
-        (service, if rare { 0 } else { shape })
-    };
-    let mut sizes: FxHashMap<(u32, u32), usize> = FxHashMap::default();
-    for (key, count) in &groups {
-        *sizes.entry(group_of(*key)).or_default() += *count as usize;
-    }
-    let mut ordered: Vec<_> = sizes.into_iter().collect();
-    ordered.sort_unstable();
-    let mut starts = FxHashMap::default();
-    let mut bounds = Vec::with_capacity(ordered.len());
+    let key = |(at, shape): (&Position, &u32)| (ranks[*shape as usize], rank(hosts, at));
+    let groups = group(rows.iter().zip(&shapes.of_rows).map(key));
+
+    let mut order: Vec<u32> = (0..groups.keys.len() as u32).collect();
+    order.sort_unstable_by_key(|group| groups.keys[*group as usize]);
+    let mut next = vec![0; order.len()];
     let mut start = 0;
-    for (key, size) in ordered {
-        starts.insert(key, start);
-        bounds.push(start..start + size);
-        start += size;
+    for group in &order {
+        next[*group as usize] = start;
+        start += groups.sizes[*group as usize];
     }
     let mut sorted = vec![Row::default(); rows.len()];
-    let mut last = None;
-    for (position, key) in rows.iter().zip(&keys) {
-        let group = match last {
-            Some((before, group)) if before == *key => group,
-            _ => group_of(*key),
+    for (at, group) in rows.iter().zip(&groups.of_rows) {
+        let place = &mut next[*group as usize];
+        sorted[*place] = Row {
+            time: columns.time(at),
+            position: *at,
         };
-        last = Some((*key, group));
-        if let Some(next) = starts.get_mut(&group) {
-            sorted[*next] = Row {
-                host: rank(hosts, position),
-                time: columns.time(position),
-                position: *position,
-            };
-            *next += 1;
-        }
+        *place += 1;
     }
-    for group in bounds {
-        // By position last: records of one instant keep the order of their arrival.
-        sorted[group].sort_unstable();
+    let mut rest = sorted.as_mut_slice();
+    for group in order {
+        let (rows, after) = rest.split_at_mut(groups.sizes[group as usize]);
+        // Records of one instant keep the order of their arrival.
+        rows.sort_by_key(|row| row.time);
+        rest = after;
     }
     for (place, row) in rows.iter_mut().zip(sorted) {
         *place = row.position;
     }
 }
 
-/// A row of a group, with what it is sorted by.
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+/// A row, with what it is sorted by among those of its group.
+#[derive(Clone, Copy, Default)]
 struct Row {
-    host: u32,
     time: i64,
     position: Position,
 }
 
+/// Rows of one key are a group; groups are numbered as they appear.
+struct Groups {
+    of_rows: Vec<u32>,
+    keys: Vec<(u32, u32)>,
+    sizes: Vec<usize>,
+}
+
+fn group(keys_of_rows: impl ExactSizeIterator<Item = (u32, u32)>) -> Groups {
+    let mut numbers: FxHashMap<(u32, u32), u32> = FxHashMap::default();
+    let mut groups = Groups {
+        of_rows: Vec::with_capacity(keys_of_rows.len()),
+        keys: Vec::new(),
+        sizes: Vec::new(),
+    };
+    for key in keys_of_rows {
+        let number = *numbers.entry(key).or_insert_with(|| {
+            groups.keys.push(key);
+            groups.sizes.push(0);
+            groups.keys.len() as u32 - 1
+        });
+        groups.sizes[number as usize] += 1;
+        groups.of_rows.push(number);
+    }
+    groups
+}
+
 /// Service and shape of each row.
-fn keys(columns: &Columns<'_>, rows: &[Position], tokeniser: &mut Tokeniser) -> Vec<(u32, u32)> {
+fn shapes(
+    columns: &Columns<'_>,
+    rows: &[Position],
+    tokeniser: &mut Tokeniser,
+) -> impl ExactSizeIterator<Item = (u32, u32)> {
     let services = columns.dictionary(field::SERVICE);
     let messages = columns.texts(field::MESSAGE);
-    let key = |at: &Position| {
+    rows.iter().map(move |at| {
         let message = messages.and_then(|messages| messages.get(at));
         let shape = message.map_or(0, |message| {
             let shape = tokeniser.shape(message, SHAPE_TOKENS);
             ((shape >> u32::BITS) as u32).max(1)
         });
         (rank(services, at), shape)
-    };
-    rows.iter().map(key).collect()
+    })
 }
 
 /// The place of a row's value among all, from 1; 0 when it has none.

@@ -300,13 +300,27 @@ impl<W: Write + Send> SegmentWriter<W> {
         let services = columns.dictionary(field::SERVICE);
         let levels = columns.dictionary(field::LEVEL);
         let key = |of: Option<&Dictionary>, at: &Position| of.and_then(|of| of.key(at));
+        let cell = |at: &Position| {
+            let minute = Rollup::minute_of(columns.time(at));
+            (minute, key(services, at), key(levels, at))
+        };
         let mut counts: FxHashMap<_, u64> = FxHashMap::default();
+        let (mut last, mut run) = (None, 0);
         for at in rows {
             let time = columns.time(at);
             let (oldest, newest) = self.times.unwrap_or((time, time));
             self.times = Some((oldest.min(time), newest.max(time)));
-            let cell = (Rollup::minute_of(time), key(services, at), key(levels, at));
-            *counts.entry(cell).or_default() += 1;
+            let cell = cell(at);
+            if last != Some(cell) {
+                if let Some(last) = last.replace(cell) {
+                    *counts.entry(last).or_default() += run;
+                }
+                run = 0;
+            }
+            run += 1;
+        }
+        if let Some(last) = last {
+            *counts.entry(last).or_default() += run;
         }
         let name = |of: Option<&'_ Dictionary>, key: Option<u32>| {
             of.zip(key)

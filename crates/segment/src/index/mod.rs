@@ -64,12 +64,12 @@ struct Seen {
 }
 
 impl Seen {
+    /// Empties the table; it stays as large as the next granule needs if that is like the last.
     fn clear(&mut self) {
-        if self.count > 0 || self.slots.is_empty() {
-            self.slots.clear();
-            self.slots.resize(1 << 12, 0);
-            self.count = 0;
-        }
+        let slots = (self.count * 3).next_power_of_two().max(1 << 12);
+        self.slots.clear();
+        self.slots.resize(slots, 0);
+        self.count = 0;
     }
 
     /// Whether the hash is new.
