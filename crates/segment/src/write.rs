@@ -223,7 +223,7 @@ impl<W: Write + Send> SegmentWriter<W> {
             options: options.clone(),
             file,
             columns,
-            texts: TextWriter::new(options.zstd_level)?,
+            texts: TextWriter::of_thread(options.zstd_level)?,
             tokeniser: Tokeniser::default(),
             index: IndexBuilder::default(),
             rollup: Rollup::default(),
@@ -371,12 +371,8 @@ impl<W: Write + Send> SegmentWriter<W> {
             let bytes = row_group(ordinal)?;
             self.copy_row_group(source, ordinal, &bytes)?;
         }
-        let mut pairs = Vec::new();
-        read_pairs(source, index, |hash, granule| pairs.push((hash, granule)))?;
-        let moved = pairs
-            .into_iter()
-            .map(|(hash, granule)| (hash, granule + first_granule));
-        self.index.add_pairs(moved);
+        let (index, blocks) = open_index(source, index)?;
+        self.index.add_index(index, blocks, first_granule);
         self.rollup.merge(rollup);
         Ok(())
     }
@@ -418,6 +414,7 @@ impl<W: Write + Send> SegmentWriter<W> {
         let Some((min_timestamp_ns, max_timestamp_ns)) = self.times else {
             return Err(Error::Empty);
         };
+        self.texts.keep();
         let mut embedded = Vec::new();
         let offset = self.file.bytes_written() as u64;
         let token_index = self.index.finish(self.granules, offset, &mut embedded)?;
@@ -535,8 +532,8 @@ fn chunk(source: &SegmentFile, ordinal: usize, name: &str) -> Option<ColumnClose
     })
 }
 
-/// Every pair of a segment's index, from the bytes of blocks and directory.
-fn read_pairs(source: &SegmentFile, index: &[u8], each: impl FnMut(u32, u32)) -> Result<()> {
+/// A segment's index and the bytes of its blocks, from those of blocks and directory.
+fn open_index<'a>(source: &SegmentFile, index: &'a [u8]) -> Result<(TokenIndex, &'a [u8])> {
     let Some(location) = source.metadata().token_index.clone() else {
         return Err(Error::Index("the segment has none".to_owned()));
     };
@@ -544,7 +541,7 @@ fn read_pairs(source: &SegmentFile, index: &[u8], each: impl FnMut(u32, u32)) ->
     let Some((blocks, directory)) = index.split_at_checked(blocks) else {
         return Err(Error::Index("it ends too early".to_owned()));
     };
-    TokenIndex::open(location, directory)?.pairs(blocks, each)
+    Ok((TokenIndex::open(location, directory)?, blocks))
 }
 
 /// A writer that counts and hashes what goes through it.

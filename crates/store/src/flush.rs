@@ -134,7 +134,8 @@ impl Store {
     ) -> Result<SegmentRow> {
         let options = self.options.segment_options();
         let encode = move || {
-            let mut bytes = Vec::new();
+            // A record takes some 30 bytes; a vector that grows is memory touched twice.
+            let mut bytes = Vec::with_capacity(rows.len() * 32);
             let summary = encode_rows(&batches, rows, &options, &mut bytes)?;
             Ok((summary, Bytes::from(bytes)))
         };

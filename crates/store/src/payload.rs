@@ -31,25 +31,35 @@ pub(crate) fn encode(
     idempotency: Option<&IdempotencyRow>,
 ) -> Result<Vec<u8>> {
     thread_local! {
-        /// The stream before compression; kept, for fresh memory is slow.
-        static STREAM: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+        /// The stream before and after compression; kept, for fresh memory is slow.
+        static BUFFERS: RefCell<(Vec<u8>, Vec<u8>)> = const { RefCell::new((Vec::new(), Vec::new())) };
     }
-    STREAM.with(|stream| {
-        let stream = &mut *stream.borrow_mut();
+    BUFFERS.with(|buffers| {
+        let (stream, compressed) = &mut *buffers.borrow_mut();
         stream.clear();
         write_stream(batch, stream)
             .map_err(|error| Error::Internal(format!("encoding a batch: {error}")))?;
-        let mut payload = Vec::with_capacity(256 + stream.len() / 2);
-        write_header(&mut payload, tenant, idempotency, stream.len())?;
-        let start = payload.len();
         let most = lz4_flex::block::get_maximum_output_size(stream.len());
-        payload.resize(start + most, 0);
-        let written = lz4_flex::block::compress_into(stream, &mut payload[start..])
+        if compressed.len() < most {
+            compressed.resize(most, 0);
+        }
+        let written = lz4_flex::block::compress_into(stream, compressed)
             .map_err(|error| Error::Internal(format!("compressing a batch: {error}")))?;
-        payload.truncate(start + written);
+        let mut payload = Vec::with_capacity(HEADER_BYTES + written);
+        write_header(&mut payload, tenant, idempotency, stream.len())?;
+        payload.extend_from_slice(&compressed[..written]);
+        if stream.capacity().max(compressed.capacity()) > KEPT_BYTES_MAX {
+            (*stream, *compressed) = (Vec::new(), Vec::new());
+        }
         Ok(payload)
     })
 }
+
+/// Buffers that are longer than this are given back.
+const KEPT_BYTES_MAX: usize = 16 << 20;
+
+/// Bytes of a header, about.
+const HEADER_BYTES: usize = 128;
 
 fn write_stream(batch: &RecordBatch, out: &mut Vec<u8>) -> Result<(), arrow_schema::ArrowError> {
     let mut writer = StreamWriter::try_new(out, batch.schema_ref())?;

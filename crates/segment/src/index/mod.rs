@@ -5,6 +5,7 @@
 
 mod bits;
 mod granules;
+mod merge;
 mod tokens;
 
 pub use granules::GranuleSet;
@@ -20,6 +21,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::{Error, Result};
 use bits::{BitReader, BitWriter};
+use merge::{Merge, Source};
 
 /// Tokens of a bucket, about: a block of some 2 KiB, which is one read.
 const BUCKET_TOKENS: usize = 512;
@@ -54,6 +56,8 @@ pub struct IndexLocation {
 pub(crate) struct IndexBuilder {
     pairs: Vec<u64>,
     seen: Seen,
+    /// Indexes that are taken in as they are.
+    sources: Vec<Source>,
 }
 
 /// The hashes that a granule has already, in a table of open addresses.
@@ -120,10 +124,10 @@ impl IndexBuilder {
         }
     }
 
-    /// Adds pairs of another index, their granules moved by `by`.
-    pub(crate) fn add_pairs(&mut self, pairs: impl Iterator<Item = (u32, u32)>) {
-        self.pairs
-            .extend(pairs.map(|(hash, granule)| pair(hash, granule)));
+    /// Takes another index in, from its blocks; its granule 0 is `first_granule` here.
+    pub(crate) fn add_index(&mut self, index: TokenIndex, blocks: &[u8], first_granule: u32) {
+        self.sources
+            .push(Source::new(index, blocks.to_vec(), first_granule));
     }
 
     /// Writes blocks and directory to `out`; empties the builder. `offset` is where they will be in the file.
@@ -134,26 +138,25 @@ impl IndexBuilder {
         out: &mut Vec<u8>,
     ) -> Result<IndexLocation> {
         let mut pairs = std::mem::take(&mut self.pairs);
+        let sources = std::mem::take(&mut self.sources);
         pairs.sort_unstable();
         pairs.dedup();
-        let tokens = pairs
-            .chunk_by(|one, other| one >> 32 == other >> 32)
-            .count();
-        let buckets_log2 = (tokens / BUCKET_TOKENS)
+        let buckets_log2 = (tokens_about(&pairs, &sources)? / BUCKET_TOKENS)
             .next_power_of_two()
             .ilog2()
             .min(BUCKETS_LOG2_MAX);
         let start = out.len();
         let mut directory = Vec::with_capacity((1 << buckets_log2) + 1);
-        let mut rest = pairs.as_slice();
+        let mut merge = Merge::new(&pairs, &sources);
+        let (mut here, mut count, mut tokens) = (Vec::new(), 0, 0);
         for bucket in 0..1_u64 << buckets_log2 {
             directory.push(relative(out.len() - start)?);
             let end = (bucket + 1) << residual_bits(buckets_log2) << u32::BITS;
-            let (here, after) = rest.split_at(rest.partition_point(|pair| *pair < end));
+            merge.take_below(end, &mut here)?;
             if !here.is_empty() {
-                write_block(here, bucket as u32, buckets_log2, granules, out);
+                tokens += write_block(&here, bucket as u32, buckets_log2, granules, out);
             }
-            rest = after;
+            count += here.len();
         }
         directory.push(relative(out.len() - start)?);
         let blocks_bytes = (out.len() - start) as u64;
@@ -169,13 +172,31 @@ impl IndexBuilder {
             directory_bytes: (out.len() - directory_start) as u64,
             buckets_log2,
             granules,
-            tokens: tokens as u64,
-            pairs: pairs.len() as u64,
+            tokens,
+            pairs: count as u64,
         };
         pairs.clear();
         self.pairs = pairs;
         Ok(location)
     }
+}
+
+/// How many tokens there are: exactly without sources, else by those of a small part of all hashes.
+fn tokens_about(pairs: &[u64], sources: &[Source]) -> Result<usize> {
+    const PARTS_LOG2: u32 = 6;
+    let count = |pairs: &[u64]| tokens_of(pairs).count();
+    if sources.is_empty() {
+        return Ok(count(pairs));
+    }
+    let end = 1 << residual_bits(PARTS_LOG2) << u32::BITS;
+    let mut sample = Vec::new();
+    Merge::new(pairs, sources).take_below(end, &mut sample)?;
+    Ok(count(&sample) << PARTS_LOG2)
+}
+
+/// Pairs in ascending order, those of each token by themselves.
+fn tokens_of(pairs: &[u64]) -> impl Iterator<Item = &[u64]> + Clone {
+    pairs.chunk_by(|one, other| one >> u32::BITS == other >> u32::BITS)
 }
 
 const fn pair(hash: u32, granule: u32) -> u64 {
@@ -203,16 +224,23 @@ fn first_hash(bucket: u32, buckets_log2: u32) -> u32 {
 
 /// A bucket's tokens: count, parameter of the gaps' code, then for each token the gap to the one before and its
 /// granules; at the end a checksum.
-fn write_block(pairs: &[u64], bucket: u32, buckets_log2: u32, granules: u32, out: &mut Vec<u8>) {
+///
+/// Answers how many tokens there are.
+fn write_block(
+    pairs: &[u64],
+    bucket: u32,
+    buckets_log2: u32,
+    granules: u32,
+    out: &mut Vec<u8>,
+) -> u64 {
     let start = out.len();
-    let tokens = || pairs.chunk_by(|one, other| one >> 32 == other >> 32);
-    let count = tokens().count() as u32;
+    let count = tokens_of(pairs).count() as u32;
     let parameter = rice_parameter(count, buckets_log2);
     out.extend_from_slice(&count.to_le_bytes());
     out.push(parameter as u8);
     let mut bits = BitWriter::new(out);
     let mut next = first_hash(bucket, buckets_log2);
-    for token in tokens() {
+    for token in tokens_of(pairs) {
         let hash = (token[0] >> 32) as u32;
         bits.rice(hash - next, parameter);
         next = hash.wrapping_add(1);
@@ -221,6 +249,7 @@ fn write_block(pairs: &[u64], bucket: u32, buckets_log2: u32, granules: u32, out
     bits.finish();
     let check = checksum(&out[start..], bucket);
     out.extend_from_slice(&check.to_le_bytes());
+    u64::from(count)
 }
 
 /// The code of least length for gaps of this mean.
@@ -351,44 +380,34 @@ impl TokenIndex {
         }
         self.each_token(self.bucket(hash), block, &mut |token, reader, granules| {
             if token == hash {
-                read_granules(reader, granules, Some(&mut found))?;
+                read_granules(reader, granules, |granule| found.insert(granule))?;
             } else if token < hash {
-                read_granules(reader, granules, None)?;
+                read_granules(reader, granules, |_| {})?;
             }
             Ok(token < hash)
         })?;
         Ok(found)
     }
 
-    /// Every pair of a token and a granule, from the bytes of all blocks.
-    pub(crate) fn pairs(&self, blocks: &[u8], mut each: impl FnMut(u32, u32)) -> Result<()> {
-        let mut set = GranuleSet::none(self.location.granules);
-        for bucket in 0..1_u32 << self.location.buckets_log2 {
-            let range = self.range_of(bucket);
-            let relative = |offset: u64| (offset - self.location.offset) as usize;
-            let block = blocks
-                .get(relative(range.start)..relative(range.end))
-                .ok_or_else(|| damaged("it ends too early"))?;
-            if block.is_empty() {
-                continue;
-            }
-            let mut current = None;
-            let mut hand_out = |token: u32, set: &mut GranuleSet| {
-                set.iter().for_each(|granule| each(token, granule));
-                *set = GranuleSet::none(set.granules());
-            };
-            self.each_token(bucket, block, &mut |token, reader, granules| {
-                if let Some(before) = current.replace(token) {
-                    hand_out(before, &mut set);
-                }
-                read_granules(reader, granules, Some(&mut set))?;
-                Ok(true)
-            })?;
-            if let Some(last) = current {
-                hand_out(last, &mut set);
-            }
+    /// Every pair of a token and a granule of a bucket, in ascending order, from the bytes of all blocks.
+    pub(crate) fn pairs_of(
+        &self,
+        bucket: u32,
+        blocks: &[u8],
+        each: &mut dyn FnMut(u32, u32),
+    ) -> Result<()> {
+        let range = self.range_of(bucket);
+        let relative = |offset: u64| (offset - self.location.offset) as usize;
+        let block = blocks
+            .get(relative(range.start)..relative(range.end))
+            .ok_or_else(|| damaged("it ends too early"))?;
+        if block.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        self.each_token(bucket, block, &mut |token, reader, granules| {
+            read_granules(reader, granules, |granule| each(token, granule))?;
+            Ok(true)
+        })
     }
 
     /// Calls `each` with every token of a block, in order, until it answers no; it reads the token's granules.
@@ -434,15 +453,13 @@ impl TokenIndex {
 fn read_granules(
     reader: &mut BitReader<'_>,
     granules: u32,
-    mut set: Option<&mut GranuleSet>,
+    mut each: impl FnMut(u32),
 ) -> Result<()> {
     let mut insert = |granule: u32| {
         if granule >= granules {
             return Err(damaged("a granule is beyond the segment"));
         }
-        if let Some(set) = set.as_deref_mut() {
-            set.insert(granule);
-        }
+        each(granule);
         Ok(())
     };
     if reader.bits(1)? == 0 {
@@ -477,8 +494,11 @@ mod tests {
     use super::*;
 
     fn build(pairs: &BTreeSet<(u32, u32)>, granules: u32) -> (TokenIndex, Vec<u8>) {
-        let mut builder = IndexBuilder::default();
-        builder.add_pairs(pairs.iter().copied());
+        let pairs = pairs.iter().map(|(hash, granule)| pair(*hash, *granule));
+        let mut builder = IndexBuilder {
+            pairs: pairs.collect(),
+            ..IndexBuilder::default()
+        };
         let mut bytes = Vec::new();
         let location = builder.finish(granules, 0, &mut bytes).unwrap();
         let directory = TokenIndex::directory_range(&location).unwrap();
@@ -489,6 +509,17 @@ mod tests {
     fn find(index: &TokenIndex, bytes: &[u8], hash: u32) -> Result<GranuleSet> {
         let range = index.block_range(hash);
         index.look_up(hash, &bytes[range.start as usize..range.end as usize])
+    }
+
+    fn all_pairs(index: &TokenIndex, bytes: &[u8]) -> BTreeSet<(u32, u32)> {
+        let mut pairs = BTreeSet::new();
+        for bucket in 0..1 << index.location().buckets_log2 {
+            let add = &mut |hash, granule| {
+                assert!(pairs.insert((hash, granule)));
+            };
+            index.pairs_of(bucket, bytes, add).unwrap();
+        }
+        pairs
     }
 
     #[test]
@@ -513,16 +544,7 @@ mod tests {
             let found: Vec<u32> = find(&index, &bytes, *hash).unwrap().iter().collect();
             assert_eq!(&found, granules);
         }
-        let mut read = BTreeSet::new();
-        index
-            .pairs(
-                &bytes[..index.location().blocks_bytes as usize],
-                |hash, granule| {
-                    read.insert((hash, granule));
-                },
-            )
-            .unwrap();
-        assert_eq!(read, pairs);
+        assert_eq!(all_pairs(&index, &bytes), pairs);
     }
 
     proptest! {
@@ -539,6 +561,29 @@ mod tests {
                 let wanted: Vec<_> = pairs.iter().filter(|(h, _)| *h == hash).map(|(_, g)| *g).collect();
                 prop_assert_eq!(found, wanted);
             }
+        }
+
+        #[test]
+        fn a_merged_index_has_the_pairs_of_all(
+            parts in prop::collection::vec(
+                prop::collection::btree_set((prop_oneof![0_u32..50, 0_u32..1 << HASH_BITS], 0_u32..40), 0..1500), 1..5),
+            own in prop::collection::btree_set((0_u32..1 << HASH_BITS, 0_u32..40), 0..100),
+        ) {
+            let mut merged = IndexBuilder::default();
+            let mut wanted = own.clone();
+            merged.pairs = own.iter().map(|(hash, granule)| pair(*hash, *granule)).collect();
+            for (first, part) in (1..).map(|part| part * 40).zip(&parts) {
+                let (index, bytes) = build(part, 40);
+                merged.add_index(index, &bytes, first);
+                wanted.extend(part.iter().map(|(hash, granule)| (*hash, granule + first)));
+            }
+            let mut bytes = Vec::new();
+            let location = merged.finish(40 * 5, 0, &mut bytes).unwrap();
+            let tokens: BTreeSet<u32> = wanted.iter().map(|(hash, _)| *hash).collect();
+            prop_assert_eq!((location.pairs, location.tokens), (wanted.len() as u64, tokens.len() as u64));
+            let directory = TokenIndex::directory_range(&location).unwrap();
+            let index = TokenIndex::open(location, &bytes[directory.start as usize..directory.end as usize]).unwrap();
+            prop_assert_eq!(all_pairs(&index, &bytes), wanted);
         }
 
         #[test]

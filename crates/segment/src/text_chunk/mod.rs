@@ -7,6 +7,9 @@
 mod packing;
 mod pages;
 
+use std::cell::Cell;
+use std::io::Write;
+
 use logmill_model::field;
 use parquet::basic::Encoding;
 use parquet::column::writer::ColumnCloseResult;
@@ -16,7 +19,6 @@ use parquet::file::statistics::{Statistics, ValueStatistics};
 use parquet::file::writer::SerializedRowGroupWriter;
 use parquet::schema::types::ColumnDescPtr;
 use rustc_hash::{FxHashMap, FxHashSet};
-use std::io::Write;
 
 use crate::gather::{Dictionary, Texts};
 use crate::index::{ColumnSeed, IndexBuilder, Tokeniser};
@@ -35,6 +37,9 @@ const STATISTICS_BYTES: usize = 64;
 /// Bytes of a page's lengths at most. They stand before the texts, whose place must be known first.
 const LENGTHS_BYTES_MAX: usize = 32 + GRANULE_ROWS * 5;
 
+/// Buffers that are longer than this are given back.
+const KEPT_BYTES_MAX: usize = 8 << 20;
+
 /// Rows that are looked at to say whether values repeat.
 const SAMPLE_ROWS: usize = 4_096;
 
@@ -52,8 +57,14 @@ pub(crate) struct Tokens<'a> {
     pub(crate) first_granule: u32,
 }
 
+thread_local! {
+    /// The writer of the thread's last segment, for the next one: fresh memory is slow.
+    static KEPT: Cell<Option<TextWriter>> = const { Cell::new(None) };
+}
+
 /// Writes text columns; keeps its buffers from one to the next.
 pub(crate) struct TextWriter {
+    zstd_level: i32,
     compressor: PageCompressor,
     chunk: Vec<u8>,
     /// A page's values before compression.
@@ -88,12 +99,28 @@ impl<'a> TextColumn<'a> {
 }
 
 impl TextWriter {
-    pub(crate) fn new(zstd_level: i32) -> Result<Self> {
+    /// The thread's kept writer, or a new one.
+    pub(crate) fn of_thread(zstd_level: i32) -> Result<Self> {
+        match KEPT.take() {
+            Some(kept) if kept.zstd_level == zstd_level => Ok(kept),
+            _ => Self::new(zstd_level),
+        }
+    }
+
+    /// Keeps the writer for the thread's next segment.
+    pub(crate) fn keep(self) {
+        if self.chunk.capacity() <= KEPT_BYTES_MAX && self.values.capacity() <= KEPT_BYTES_MAX {
+            KEPT.set(Some(self));
+        }
+    }
+
+    fn new(zstd_level: i32) -> Result<Self> {
         let compressor = PageCompressor::new(zstd_level).map_err(|source| Error::Parquet {
             operation: "choosing a level of zstd",
             source,
         })?;
         Ok(Self {
+            zstd_level,
             compressor,
             chunk: Vec::new(),
             values: Vec::new(),
