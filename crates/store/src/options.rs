@@ -38,7 +38,7 @@ pub struct StoreOptions {
 impl Default for StoreOptions {
     fn default() -> Self {
         Self {
-            memtable_max_bytes: 128 << 20,
+            memtable_max_bytes: 96 << 20,
             flush_bytes: 40 << 20,
             flush_interval_ms: 60_000,
             columns_max: 1_000,
