@@ -92,8 +92,9 @@ def environment(settings):
 class Server(contextlib.AbstractContextManager):
     """A `logmill serve` on a free port; leaving its block stops it and removes its data."""
 
-    def __init__(self, binary, folder, log, settings):
-        self.binary, self.folder, self.log, self.settings = binary, folder, log, settings
+    def __init__(self, binary, folder, log, settings, prefix=()):
+        """`prefix`: a command that runs the server in its own place, and becomes it."""
+        self.binary, self.folder, self.log, self.settings, self.prefix = binary, folder, log, settings, prefix
         self.data, self.child = folder / "data", None
 
     def __enter__(self):
@@ -104,14 +105,14 @@ class Server(contextlib.AbstractContextManager):
             raise
         return self
 
-    def start(self):
-        """Starts and waits until ready; the seconds that took."""
+    def start(self, path="/health/ready"):
+        """Starts and waits until ready (until `path` answers 200); the seconds that took."""
         port = free_port()
         url = f"http://127.0.0.1:{port}"
         with open(self.log, "a", encoding="utf-8") as log:
             begun = time.perf_counter()
             self.child = subprocess.Popen(
-                [self.binary, "serve", "--data-dir", self.data, "--listen", f"127.0.0.1:{port}"],
+                [*self.prefix, self.binary, "serve", "--data-dir", self.data, "--listen", f"127.0.0.1:{port}"],
                 # Not in the project's folder: a .env there is not meant for this.
                 cwd=self.folder,
                 env=environment(self.settings),
@@ -123,7 +124,7 @@ class Server(contextlib.AbstractContextManager):
             if self.child.poll() is not None:
                 raise Failed(f"the server did not start: see {self.log}")
             with contextlib.suppress(OSError, http.client.HTTPException):
-                if http_call(url, "/health/ready")[0] == 200:
+                if http_call(url, path)[0] == 200:
                     self.url = url
                     return time.perf_counter() - begun
             time.sleep(0.002)

@@ -24,5 +24,6 @@ python3 scripts/test_soak.py
 cargo build --locked -p logmill
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
+LOGMILL_BINARY=$(scripts/binary.sh dev) python3 scripts/test_full_disk.py
 python3 scripts/soak.py --binary "$(scripts/binary.sh dev)" --out "$out" --work "$out/work" --seconds 20 --rate 0.5 \
   --restart-interval 5 --check-interval 6 --admin-interval 1.5
