@@ -426,6 +426,7 @@ class Soak:
             self.fault("the last compaction failed")
         if not self.check():
             self.fault("the check after the last compaction was not answered")
+        self.check_retention()
         if (code := self.server.terminate()) != 0:
             self.fault(f"SIGTERM: the server ended with {code}")
         doctor = subprocess.run(
@@ -434,6 +435,19 @@ class Soak:
         )
         if doctor.returncode != 0:
             self.fault(f"logmill doctor: {doctor.stdout[-500:]} {doctor.stderr[-500:]}")
+
+
+    def check_retention(self):
+        """Nothing comes any more: within some rounds the tenant with a bound is below it."""
+        bound, deadline, held = SETTINGS["STORE__RETENTION__TENANTS__BOUNDED__MAX_BYTES"], time.perf_counter() + 20, None
+        while time.perf_counter() < deadline:
+            with contextlib.suppress(Disturbed):
+                segments = json.loads(self.call("/admin/segments", tenant="bounded"))["segments"]
+                held = sum(segment["bytes"] for segment in segments)
+                if held <= bound:
+                    return
+            time.sleep(0.5)
+        self.fault(f"tenant bounded holds {held} bytes, its retention allows {bound}")
 
 
 def report(soak, given, version):
