@@ -159,11 +159,11 @@ class FullDiskTest(unittest.TestCase):
 
     def test_a_disk_that_is_full_during_compaction_leaves_the_segments_as_they_are(self):
         for _ in range(3):
-            self.assertEqual(self.ingest(1000)[0], 200)
+            self.assertEqual(self.ingest(300)[0], 200)
             self.assertEqual(self.admin("flush")[0], 200)
         # Room for the fourth segment, which makes a merge due, and not for all four once more.
-        self.assertEqual(self.ingest(1000)[0], 200)
-        self.disk.fill(leave=500_000)
+        self.assertEqual(self.ingest(300)[0], 200)
+        self.disk.fill(leave=200_000)
         self.assertEqual(self.admin("flush")[0], 200)
         status, answer = self.admin("compact")
         self.assertEqual(status, 503, answer)
