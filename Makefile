@@ -46,6 +46,11 @@ load-test: build ## Drive the server at URL with load and measure it
 bench: ## Measure ingest, latency, restart and look-ups (FILE=, PARTS=, RUNS=; see docs/benchmarks.md)
 	@PROFILE=$(PROFILE) scripts/bench.sh
 
+.PHONY: soak
+# make knows SECONDS only when it is given; bash counts in a variable of that name.
+soak: ## Mixed load with restarts, every record checked (SECONDS=120, RATE=4; see docs/operations.md)
+	@PROFILE=$(PROFILE) SECONDS_=$(SECONDS) scripts/soak.sh
+
 .PHONY: docker-up docker-down
 docker-up docker-down:
 	@echo "make $@: the Docker stack belongs to the Redis pipeline, which this version does not have yet;" \

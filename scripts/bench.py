@@ -6,7 +6,6 @@ is absent and said on stderr, never replaced by another one.
 """
 
 import argparse
-import contextlib
 import http.client
 import json
 import mmap
@@ -15,17 +14,15 @@ import platform
 import re
 import shutil
 import signal
-import socket
 import statistics
 import subprocess
 import sys
 import time
-import urllib.parse
 from pathlib import Path
 
 import ndjson_client
+from server_process import Failed, Process, Server, disk_bytes, environment, http_call
 
-TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 PARTS = ("ingest", "open", "restart", "lookup")
 COMPACTION_WAIT_S = 120
 RESTART_WAL_BYTES = 1_000_000_000
@@ -42,56 +39,6 @@ def note(text):
     print(f"bench: {text}", file=sys.stderr, flush=True)
 
 
-class Failed(Exception):
-    """What was measured is not worth reporting."""
-
-
-class Process:
-    """What a process on this machine cost, from /proc."""
-
-    def __init__(self, pid):
-        self.pid = pid
-
-    def cpu_seconds(self):
-        """User and system time so far."""
-        # The name, in parentheses, may hold anything.
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND
-
-    def peak_rss_bytes(self):
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        return int(re.search(r"^VmHWM:\s+(\d+) kB", status, re.M)[1]) * 1024
-
-
-def http_call(url, path, body=None, timeout=600):
-    """(status, body); a string is sent as a form, anything else as JSON."""
-    target = urllib.parse.urlsplit(url)
-    connection = http.client.HTTPConnection(target.hostname, target.port or 80, timeout=timeout)
-    try:
-        if body is None:
-            connection.request("GET", path)
-        elif isinstance(body, str):
-            connection.request("POST", path, body, {"Content-Type": "application/x-www-form-urlencoded"})
-        else:
-            connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
-        answer = connection.getresponse()
-        return answer.status, answer.read()
-    finally:
-        connection.close()
-
-
-def disk_bytes(folder):
-    """As `du -sb` counts; a file that a compaction deletes meanwhile is no error."""
-    answer = subprocess.run(["du", "-sb", folder], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    return int(answer.stdout.split()[0])
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
 class Bench:
     """The settings of a run, and what several parts need."""
 
@@ -99,18 +46,11 @@ class Bench:
         self.binary, self.file, self.work, self.out = binary, file, work, out
         self.bytes = file.stat().st_size
 
-    def environment(self, settings):
-        """The caller's without its settings and settings of ours: figures are of the defaults."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("LOGMILL_")}
-        # A setting of the server, with its section, is what somebody wants to try.
-        kept |= {name: value for name, value in os.environ.items() if re.match(r"LOGMILL_[A-Z]+__", name)}
-        return kept | settings
-
     def server(self, name, settings=None):
         folder = self.work / name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        return Server(self, folder, settings or {})
+        return Server(self.binary, folder, self.out / "server.log", settings or {})
 
     def load_command(self, server, *arguments):
         report = self.out / "load-test.json"
@@ -122,7 +62,7 @@ class Bench:
         """Sends the file; the report of `logmill load-test`."""
         command, report = self.load_command(server, *arguments)
         # Not in the project's folder: a .env there is not meant for this.
-        done = subprocess.run(command, cwd=server.folder, env=self.environment({}), stdout=subprocess.DEVNULL)
+        done = subprocess.run(command, cwd=server.folder, env=environment({}), stdout=subprocess.DEVNULL)
         if done.returncode != 0:
             raise Failed(f"load-test ended with {done.returncode}: see above and {self.out / 'server.log'}")
         measured = json.loads(report.read_text())
@@ -133,77 +73,25 @@ class Bench:
         return measured
 
 
-class Server(contextlib.AbstractContextManager):
-    """A `logmill serve` on a free port; leaving its block stops it and removes its data."""
-
-    def __init__(self, bench, folder, settings):
-        self.bench, self.folder, self.settings = bench, folder, settings
-        self.data, self.child = folder / "data", None
-
-    def __enter__(self):
-        try:
-            self.start()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def start(self):
-        """Starts and waits until ready; the seconds that took."""
-        port = free_port()
-        self.url = f"http://127.0.0.1:{port}"
-        with open(self.bench.out / "server.log", "a", encoding="utf-8") as log:
-            begun = time.perf_counter()
-            self.child = subprocess.Popen(
-                [self.bench.binary, "serve", "--data-dir", self.data, "--listen", f"127.0.0.1:{port}"],
-                cwd=self.folder,
-                env=self.bench.environment(self.settings),
-                stdout=log,
-                stderr=log,
-            )
-        self.process = Process(self.child.pid)
-        while time.perf_counter() - begun < 600:
-            if self.child.poll() is not None:
-                raise Failed(f"the server did not start: see {self.bench.out / 'server.log'}")
-            with contextlib.suppress(OSError, http.client.HTTPException):
-                if http_call(self.url, "/health/ready")[0] == 200:
-                    return time.perf_counter() - begun
-            time.sleep(0.002)
-        raise Failed("the server was not ready after 600 s")
-
-    def kill(self):
-        self.child.kill()
-        self.child.wait()
-
-    def __exit__(self, *_reason):
-        if self.child and self.child.poll() is None:
-            self.child.send_signal(signal.SIGTERM)
-            try:
-                self.child.wait(60)
-            except subprocess.TimeoutExpired:
-                note("the server did not stop within 60 s of SIGTERM")
-                self.kill()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def compacted(self):
-        """Waits until no compaction is pending; how that went."""
-        begun, quiet = time.perf_counter(), 0
-        while time.perf_counter() - begun < COMPACTION_WAIT_S:
-            status, body = http_call(self.url, "/admin/segments")
-            if status == 404:
-                return "no such route"
-            if status != 200:
-                raise Failed(f"GET /admin/segments answered {status}: {body[:200]!r}")
-            # Twice in a row: a flush may only just have made work.
-            pending = json.loads(body).get("compaction_pending")
-            if pending is None:
-                raise Failed("GET /admin/segments does not say compaction_pending")
-            quiet = quiet + 1 if pending == 0 else 0
-            if quiet == 2:
-                return "done"
-            time.sleep(0.25)
-        note(f"compaction was not done after {COMPACTION_WAIT_S} s; the figures are of a server that still works")
-        return "not done"
+def compacted(server):
+    """Waits until no compaction is pending; how that went."""
+    begun, quiet = time.perf_counter(), 0
+    while time.perf_counter() - begun < COMPACTION_WAIT_S:
+        status, body = http_call(server.url, "/admin/segments")
+        if status == 404:
+            return "no such route"
+        if status != 200:
+            raise Failed(f"GET /admin/segments answered {status}: {body[:200]!r}")
+        # Twice in a row: a flush may only just have made work.
+        pending = json.loads(body).get("compaction_pending")
+        if pending is None:
+            raise Failed("GET /admin/segments does not say compaction_pending")
+        quiet = quiet + 1 if pending == 0 else 0
+        if quiet == 2:
+            return "done"
+        time.sleep(0.25)
+    note(f"compaction was not done after {COMPACTION_WAIT_S} s; the figures are of a server that still works")
+    return "not done"
 
 
 class VictoriaLogs:
@@ -271,7 +159,7 @@ class VictoriaLogs:
 def ingest_once(bench, server):
     """Closed loop over 2 connections, flush, compaction: what all of it cost."""
     report = bench.load(server, "--connections", "2", "--flush")
-    compaction = server.compacted()
+    compaction = compacted(server)
     cpu_seconds = server.process.cpu_seconds()
     return {
         "records": report["records"],
@@ -351,7 +239,7 @@ def measure_restart(bench):
     with bench.server("restart", NO_FLUSH) as server:
         command, _report = bench.load_command(server, "--connections", "2")
         loading = subprocess.Popen(
-            command, cwd=server.folder, env=bench.environment({}), stdout=subprocess.DEVNULL
+            command, cwd=server.folder, env=environment({}), stdout=subprocess.DEVNULL
         )
         try:
             while loading.poll() is None and disk_bytes(server.data / "wal") < RESTART_WAL_BYTES:

@@ -18,3 +18,12 @@ if ! "$venv/bin/python" -c 'import duckdb, moto.server' 2>/dev/null; then
 fi
 export LOGMILL_TEST_PYTHON=$venv/bin/python
 cargo test --workspace --locked "$@"
+
+# Half a minute of the real binary under mixed load, with restarts; the binary is the one that the tests built.
+python3 scripts/test_soak.py
+cargo build --locked -p logmill
+out=$(mktemp -d)
+trap 'rm -rf "$out"' EXIT
+LOGMILL_BINARY=$(scripts/binary.sh dev) python3 scripts/test_full_disk.py
+python3 scripts/soak.py --binary "$(scripts/binary.sh dev)" --out "$out" --work "$out/work" --seconds 20 --rate 0.5 \
+  --restart-interval 5 --check-interval 6 --admin-interval 1.5

@@ -12,7 +12,7 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
     SqliteSynchronous,
 };
-use sqlx::{Row, Sqlite, Transaction};
+use sqlx::{Connection, Row, Sqlite, Transaction};
 
 use crate::{
     Catalog, DeleteId, DeleteRow, Error, FlushCommit, IdempotencyRow, MigrationState,
@@ -51,6 +51,14 @@ impl SqliteCatalog {
             .busy_timeout(BUSY_TIMEOUT);
         let pool = SqlitePoolOptions::new()
             .max_connections(CONNECTIONS_MAX)
+            // On a full disk SQLite ends a transaction by itself; sqlx's ROLLBACK then fails and its connection
+            // believes for good to be in one. One that cannot begin is closed, and another opened.
+            .before_acquire(|connection, _| {
+                Box::pin(async move {
+                    connection.begin_with("BEGIN").await?.rollback().await?;
+                    Ok(true)
+                })
+            })
             .connect_with(options)
             .await
             .map_err(database("opening"))?;
@@ -501,4 +509,27 @@ fn unsigned(table: &'static str, row: &str, value: i64) -> Result<u64> {
 
 fn signed(table: &'static str, row: &str, value: u64) -> Result<i64> {
     i64::try_from(value).map_err(|_too_large| corrupt(table, row, &format!("{value} is too large")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_transaction_that_sqlite_ended_by_itself_does_not_break_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let catalog = SqliteCatalog::open(&folder.path().join("catalog.db"))
+            .await
+            .unwrap();
+        for _ in 0..=CONNECTIONS_MAX {
+            let mut transaction = catalog.begin().await.unwrap();
+            sqlx::query("ROLLBACK")
+                .execute(&mut *transaction)
+                .await
+                .unwrap();
+            drop(transaction);
+        }
+        let transaction = catalog.begin().await.unwrap();
+        transaction.commit().await.unwrap();
+    }
 }

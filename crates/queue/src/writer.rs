@@ -132,8 +132,11 @@ impl Writer {
     fn refuse(&mut self, group: &mut Vec<Append>, failure: Failure) {
         let error: Box<dyn Fn() -> Error> = match failure {
             Failure::Refused(error) => {
-                let reason = error.to_string();
-                self.shared.lock().failure = Some(reason.clone());
+                self.shared.lock().failure = Some(error.to_string());
+                let reason = match error {
+                    Error::DiskFull(reason) => reason,
+                    other => other.to_string(),
+                };
                 Box::new(move || Error::DiskFull(reason.clone()))
             }
             Failure::Poison(reason) => {

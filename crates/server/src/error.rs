@@ -74,17 +74,39 @@ impl ApiError {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)
     }
 
+    /// Something the server needs does not work. Paths and what the system said go to the log.
+    fn unavailable(code: &'static str, error: &dyn std::fmt::Display) -> Self {
+        tracing::error!(%error, "request failed");
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        if is_disk_full(&error.to_string()) {
+            let message = "no space left on the server's disk; what was acknowledged is safe: make room there, \
+                           then send the request again";
+            return Self::new(status, "disk_full", message);
+        }
+        let message = "something the server needs does not work: /health/ready names the component, \
+                       its log has the details under the request id";
+        Self::new(status, code, message)
+    }
+
     fn of(kind: ErrorKind, code: &'static str, error: &dyn std::fmt::Display) -> Self {
-        match status_of(kind) {
-            StatusCode::INTERNAL_SERVER_ERROR => Self::internal(error),
-            status => {
-                if status.is_server_error() {
-                    tracing::error!(%error, "request failed");
-                }
-                Self::new(status, code, error.to_string())
-            }
+        match kind {
+            ErrorKind::Unavailable => Self::unavailable(code, error),
+            ErrorKind::Corrupt | ErrorKind::Internal => Self::internal(error),
+            _ => Self::new(status_of(kind), code, error.to_string()),
         }
     }
+}
+
+/// Whether an error's text is of a disk, or a quota of it, that is used up. The text, because log, object store and
+/// catalog each wrap the system's error in another way, and some pass on its words alone.
+fn is_disk_full(error: &str) -> bool {
+    const WORDS: [&str; 4] = [
+        "No space left on device",
+        "Disk quota exceeded",
+        "database or disk is full",     // SQLite
+        "not enough space on the disk", // Windows
+    ];
+    WORDS.iter().any(|words| error.contains(words))
 }
 
 impl From<logmill_store::Error> for ApiError {
@@ -139,5 +161,37 @@ impl IntoResponse for ApiError {
             response.headers_mut().insert(header::RETRY_AFTER, seconds);
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn io_error(kind_of_system: i32) -> logmill_store::Error {
+        logmill_store::Error::Io {
+            operation: "writing",
+            path: "/srv/secret/place".to_owned(),
+            source: std::io::Error::from_raw_os_error(kind_of_system),
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_named_and_its_path_is_not() {
+        let answer = ApiError::from(io_error(28));
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answer.code, "disk_full");
+        assert!(answer.message.contains("make room"), "{}", answer.message);
+        assert!(!answer.message.contains("secret"), "{}", answer.message);
+    }
+
+    #[test]
+    fn what_does_not_work_is_answered_without_paths() {
+        let answer = ApiError::from(io_error(5));
+        assert_eq!(
+            (answer.status, answer.code),
+            (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
+        );
+        assert!(!answer.message.contains("secret"), "{}", answer.message);
     }
 }
