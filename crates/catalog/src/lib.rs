@@ -42,8 +42,11 @@ pub trait Catalog: Send + Sync + std::fmt::Debug {
     /// Keeps a delete, to be applied to these segments.
     async fn begin_delete(&self, delete: DeleteRow, segments: &[SegmentId]) -> Result<()>;
 
-    /// All deletes, ordered by id.
-    async fn deletes(&self) -> Result<Vec<DeleteRow>>;
+    /// All deletes, or those of one tenant, ordered by id.
+    async fn deletes(&self, tenant: Option<&TenantId>) -> Result<Vec<DeleteRow>>;
+
+    /// The tenant's delete of this id; none where it is unknown or another tenant's.
+    async fn delete(&self, tenant: &TenantId, id: &DeleteId) -> Result<Option<DeleteRow>>;
 
     /// Which deletes are still to be applied to which segments.
     async fn pending_deletes(&self) -> Result<Vec<(SegmentId, DeleteId)>>;

@@ -135,6 +135,14 @@ async fn applied(pool: &SqlitePool) -> Result<HashSet<i64>> {
     Ok(versions.into_iter().collect())
 }
 
+/// Deletes with the number of segments they are still to be applied to; a macro, as queries are literals.
+macro_rules! select_deletes {
+    () => {
+        "SELECT deletes.*, (SELECT count(*) FROM segment_deletes WHERE delete_id = deletes.id) \
+         AS segments_left FROM deletes"
+    };
+}
+
 #[async_trait]
 impl Catalog for SqliteCatalog {
     async fn watermark(&self, partition: &str) -> Result<u64> {
@@ -262,14 +270,28 @@ impl Catalog for SqliteCatalog {
         transaction.commit().await.map_err(database(operation))
     }
 
-    async fn deletes(&self) -> Result<Vec<DeleteRow>> {
-        let select = "SELECT deletes.*, (SELECT count(*) FROM segment_deletes WHERE delete_id = deletes.id) \
-                      AS segments_left FROM deletes ORDER BY id";
-        let rows = sqlx::query(select)
-            .fetch_all(&self.pool)
-            .await
-            .map_err(database("reading the deletes"))?;
+    async fn deletes(&self, tenant: Option<&TenantId>) -> Result<Vec<DeleteRow>> {
+        let rows = match tenant {
+            Some(tenant) => {
+                sqlx::query(concat!(select_deletes!(), " WHERE tenant = ? ORDER BY id"))
+                    .bind(tenant.as_str())
+                    .fetch_all(&self.pool)
+            }
+            None => sqlx::query(concat!(select_deletes!(), " ORDER BY id")).fetch_all(&self.pool),
+        };
+        let rows = rows.await.map_err(database("reading the deletes"))?;
         rows.iter().map(delete_row).collect()
+    }
+
+    async fn delete(&self, tenant: &TenantId, id: &DeleteId) -> Result<Option<DeleteRow>> {
+        let select = concat!(select_deletes!(), " WHERE tenant = ? AND id = ?");
+        let row = sqlx::query(select)
+            .bind(tenant.as_str())
+            .bind(&id.0)
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(database("reading a delete"))?;
+        row.as_ref().map(delete_row).transpose()
     }
 
     async fn pending_deletes(&self) -> Result<Vec<(SegmentId, DeleteId)>> {

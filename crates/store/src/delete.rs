@@ -57,8 +57,11 @@ impl Store {
 
     /// All deletes, or those of one tenant, oldest first.
     pub async fn deletes(&self, tenant: Option<&TenantId>) -> Result<Vec<DeleteRow>> {
-        let mut rows = self.catalog.deletes().await?;
-        rows.retain(|row| tenant.is_none_or(|tenant| row.tenant == *tenant));
-        Ok(rows)
+        Ok(self.catalog.deletes(tenant).await?)
+    }
+
+    /// The tenant's delete of this id; none where it is unknown or another tenant's.
+    pub async fn delete(&self, tenant: &TenantId, id: &DeleteId) -> Result<Option<DeleteRow>> {
+        Ok(self.catalog.delete(tenant, id).await?)
     }
 }

@@ -32,8 +32,8 @@ pub use delete::{DeleteMatcher, PendingDelete};
 pub use doctor::{CatalogReport, SegmentProblem, verify};
 pub use error::{Error, Result};
 pub use idempotency::{Answer, IdempotencyKey, IdempotencyOutcome, IdempotencyPermit};
-/// A delete by query, as the catalog keeps it.
-pub use logmill_catalog::DeleteRow;
+/// A delete by query and its name, as the catalog keeps them.
+pub use logmill_catalog::{DeleteId, DeleteRow};
 pub use options::{RetentionOptions, RetentionRule, StoreOptions, TenantRetention};
 pub use snapshot::{SegmentHandle, Snapshot};
 pub use store::{ComponentHealth, Store, StoreStatus};

@@ -48,7 +48,7 @@ pub(crate) async fn attach_deletes(
     catalog: &dyn Catalog,
     segments: &[Arc<SegmentHandle>],
 ) -> Result<()> {
-    let deletes = catalog.deletes().await?.into_iter().map(|row| {
+    let deletes = catalog.deletes(None).await?.into_iter().map(|row| {
         let pending = PendingDelete {
             id: row.id.clone(),
             predicate: row.predicate.into(),

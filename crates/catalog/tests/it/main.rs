@@ -159,7 +159,23 @@ async fn replacements_and_deletes(catalog: &dyn Catalog, there: &SegmentRow) {
         let begun = catalog.begin_delete(delete.clone(), std::slice::from_ref(&there.id));
         begun.await.unwrap();
     }
-    assert_eq!(catalog.deletes().await.unwrap(), [one.clone(), two.clone()]);
+    assert_eq!(
+        catalog.deletes(None).await.unwrap(),
+        [one.clone(), two.clone()]
+    );
+
+    // Each tenant has its own.
+    let (own, other) = (&one.tenant, TenantId::new("other").unwrap());
+    assert_eq!(
+        catalog.deletes(Some(own)).await.unwrap(),
+        [one.clone(), two.clone()]
+    );
+    assert!(catalog.deletes(Some(&other)).await.unwrap().is_empty());
+    let found = catalog.delete(own, &two.id).await.unwrap();
+    assert_eq!(found, Some(two.clone()));
+    assert_eq!(catalog.delete(&other, &two.id).await.unwrap(), None);
+    let unknown = DeleteId("D9".to_owned());
+    assert_eq!(catalog.delete(own, &unknown).await.unwrap(), None);
 
     // A replacement of what is not there changes nothing.
     let (merged, stranger) = (segment("01M", "beta"), segment("01X", "beta"));
@@ -187,7 +203,7 @@ async fn replacements_and_deletes(catalog: &dyn Catalog, there: &SegmentRow) {
     );
     let pending = catalog.pending_deletes().await.unwrap();
     assert_eq!(pending, [(merged.id.clone(), two.id.clone())]);
-    let found = catalog.deletes().await.unwrap();
+    let found = catalog.deletes(None).await.unwrap();
     assert_eq!(
         (
             found[0].finished_at_ns,
@@ -208,7 +224,10 @@ async fn replacements_and_deletes(catalog: &dyn Catalog, there: &SegmentRow) {
         .await
         .unwrap();
     assert!(catalog.pending_deletes().await.unwrap().is_empty());
-    assert_eq!(catalog.deletes().await.unwrap()[1].finished_at_ns, Some(90));
+    assert_eq!(
+        catalog.deletes(None).await.unwrap()[1].finished_at_ns,
+        Some(90)
+    );
 
     // A delete of nothing is finished at once.
     let nothing = DeleteRow {
@@ -217,7 +236,10 @@ async fn replacements_and_deletes(catalog: &dyn Catalog, there: &SegmentRow) {
         ..delete("D3")
     };
     catalog.begin_delete(nothing, &[]).await.unwrap();
-    assert_eq!(catalog.deletes().await.unwrap()[2].finished_at_ns, Some(50));
+    assert_eq!(
+        catalog.deletes(None).await.unwrap()[2].finished_at_ns,
+        Some(50)
+    );
 }
 
 async fn open(path: &Path) -> SqliteCatalog {

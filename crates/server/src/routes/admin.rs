@@ -5,7 +5,7 @@ use axum::extract::{Path, Request, State};
 use http::StatusCode;
 use logmill_model::time;
 use logmill_query_api::DeletePredicate;
-use logmill_store::DeleteRow;
+use logmill_store::{DeleteId, DeleteRow};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -287,10 +287,9 @@ pub(crate) async fn delete_status(
     Tenant(tenant): Tenant,
     Path(id): Path<String>,
 ) -> Result<Json<DeleteStatus>, ApiError> {
-    let rows = state.store.deletes(Some(&tenant)).await?;
-    let row = rows.into_iter().find(|row| row.id.0 == id);
-    let row = row.ok_or_else(|| {
-        let message = format!("there is no delete {id:?}");
+    let id = DeleteId(id);
+    let row = state.store.delete(&tenant, &id).await?.ok_or_else(|| {
+        let message = format!("there is no delete {:?}", id.0);
         ApiError::new(StatusCode::NOT_FOUND, "not_found", message)
     })?;
     Ok(Json(row.into()))

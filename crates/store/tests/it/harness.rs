@@ -297,8 +297,15 @@ impl Catalog for FailingCatalog {
             Ok(())
         }
     }
-    async fn deletes(&self) -> Result<Vec<DeleteRow>, CatalogError> {
-        self.inner.deletes().await
+    async fn deletes(&self, tenant: Option<&TenantId>) -> Result<Vec<DeleteRow>, CatalogError> {
+        self.inner.deletes(tenant).await
+    }
+    async fn delete(
+        &self,
+        tenant: &TenantId,
+        id: &DeleteId,
+    ) -> Result<Option<DeleteRow>, CatalogError> {
+        self.inner.delete(tenant, id).await
     }
     async fn pending_deletes(&self) -> Result<Vec<(SegmentId, DeleteId)>, CatalogError> {
         self.inner.pending_deletes().await
