@@ -12,25 +12,22 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-/// Measured against the system allocator on the ingest path: see docs/benchmarks.md.
+/// Measured against the system's allocator and mimalloc on the ingest path: see docs/benchmarks.md.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// Milliseconds after which freed memory goes back to the system. The allocator's own second keeps a quarter more memory
-/// while logs come in, and saves no measurable time: see docs/benchmarks.md.
-const PURGE_DELAY_MS: i64 = 10;
+/// What jemalloc reads when it starts; a string of C. Batches are made by one thread and let go of by another: arenas of
+/// processors, and not of threads, use that memory again. What is not used again within a second goes back to the
+/// system.
+#[allow(unsafe_code, reason = "the allocator finds its options by the symbol's name")]
+#[used]
+#[unsafe(export_name = "_rjem_malloc_conf")]
+pub static ALLOCATOR_OPTIONS: &[u8; ALLOCATOR_OPTIONS_TEXT.len()] = ALLOCATOR_OPTIONS_TEXT;
 
-/// `mi_option_purge_delay` of mimalloc.h, which the crate does not name.
-const PURGE_DELAY_OPTION: libmimalloc_sys::mi_option_t = 15;
-
-#[allow(unsafe_code, reason = "the allocator's C interface")]
-fn set_up_allocator() {
-    // SAFETY: mimalloc may be asked at any time, from any thread, to change a number among its options.
-    unsafe { libmimalloc_sys::mi_option_set_default(PURGE_DELAY_OPTION, PURGE_DELAY_MS) };
-}
+const ALLOCATOR_OPTIONS_TEXT: &[u8; 80] =
+    b"percpu_arena:percpu,dirty_decay_ms:1000,muzzy_decay_ms:0,background_thread:true\0";
 
 fn main() -> ExitCode {
-    set_up_allocator();
     load_dotenv();
     let arguments = cli::Arguments::parse();
     match arguments.run() {
