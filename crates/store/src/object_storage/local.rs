@@ -22,8 +22,10 @@ use object_store::{
 };
 use parking_lot::Mutex;
 
-/// Bytes that are written before they are synced.
-const SYNC_BYTES: usize = 1 << 20;
+/// Bytes that are written before they are synced. Fewer make more flushes of the disk's own cache, for which the log
+/// waits too: beside a file of 54 MiB, 99 of 100 syncs of a log took at most 36 ms when it was synced once, 34 with
+/// 1 MiB at a time, 24 with 4 MiB (means of three runs on a busy disk).
+const SYNC_BYTES: usize = 4 << 20;
 
 /// Ends the name of a file that is being written. One that a crash left is an object that no catalog knows.
 const UNFINISHED: &str = ".part";
