@@ -118,8 +118,18 @@ class FullDiskTest(unittest.TestCase):
 
     def readiness(self):
         status, body = http_call(self.server.url, "/health/ready", timeout=60)
-        failing = [c["name"] for c in json.loads(body)["components"] if c["status"] != "ok"]
+        failing = {c["name"]: c["failure"] for c in json.loads(body)["components"] if c["status"] != "ok"}
+        self.assertNotIn(str(self.server.folder), body.decode(), "paths of the server are nobody's business")
         return status, failing
+
+    def assert_not_ready(self, component):
+        """Readiness names the component, and the full disk as its reason."""
+
+        def named():
+            status, failing = self.readiness()
+            return (status == 503 and "no space left" in failing.get(component, "")) or (status, failing)
+
+        self.wait_for("readiness", named)
 
     def assert_says_disk_full(self, answer):
         message = answer["error"]["message"]
@@ -133,11 +143,12 @@ class FullDiskTest(unittest.TestCase):
         self.disk.fill(leave=filler)
         self.assert_says_disk_full(self.write_until_full())
         self.assert_all_there()
-        self.wait_for("readiness", lambda: self.readiness()[0] == 503 and "wal" in self.readiness()[1] or self.readiness())
+        self.assert_not_ready("wal")
         self.disk.fill()
         status, answer = self.admin("flush")
         self.assertEqual(status, 503, answer)
         self.assert_says_disk_full(answer)
+        self.assert_not_ready("object_store")
 
         self.server.kill()
         self.server.start("/health")
@@ -150,7 +161,7 @@ class FullDiskTest(unittest.TestCase):
 
         self.disk.relieve()
         self.wait_for("writers", lambda: self.ingest(10)[0] == 200)
-        self.wait_for("readiness", lambda: self.readiness() == (200, []) or self.readiness())
+        self.wait_for("readiness", lambda: self.readiness() == (200, {}) or self.readiness())
         self.assertEqual(self.admin("flush")[0], 200)
         self.assert_all_there()
         self.assertEqual(self.server.terminate(), 0)
@@ -178,6 +189,8 @@ class FullDiskTest(unittest.TestCase):
         outcomes = set()
         for kilobytes in [*range(0, 240, 4), 400, 800]:
             self.disk.relieve()
+            # What failed before is settled first: else it adds up, and no flush fits any more.
+            self.wait_for("flush", lambda: self.admin("flush")[0] == 200)
             self.wait_for("writers", lambda: self.ingest(50)[0] == 200)
             self.disk.fill(leave=kilobytes << 10)
             ingested = self.ingest(20)

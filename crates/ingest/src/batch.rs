@@ -101,6 +101,22 @@ impl BatchBuilder {
         self.streams.clear();
     }
 
+    /// Bytes of the buffers that are kept from batch to batch.
+    pub(crate) fn capacity_bytes(&self) -> usize {
+        let dictionaries =
+            [&self.service, &self.host, &self.stream].map(DictionaryColumn::capacity_bytes);
+        let texts = [&self.message, &self.trace_id, &self.span_id, &self.overflow]
+            .map(NullableText::capacity_bytes);
+        let attributes = self.attributes.iter().map(AttributeColumn::capacity_bytes);
+        self.timestamps.capacity() * size_of::<i64>()
+            + self.level_keys.capacity() * size_of::<i32>()
+            + dictionaries
+                .into_iter()
+                .chain(texts)
+                .chain(attributes)
+                .sum::<usize>()
+    }
+
     /// Bounds the columns of a batch that may get this many rows: columns are padded to the rows of all.
     pub(crate) fn expect_rows(&mut self, rows_max: usize) {
         self.columns_max = (CELLS_MAX / rows_max.max(1)).max(COLUMNS_MIN);

@@ -36,6 +36,14 @@ impl AttributeColumn {
         self.texts.clear();
     }
 
+    /// Bytes of its buffers.
+    pub(crate) fn capacity_bytes(&self) -> usize {
+        self.valid.capacity_bytes()
+            + self.booleans.capacity_bytes()
+            + (self.integers.capacity() + self.floats.capacity()) * size_of::<i64>()
+            + self.texts.capacity_bytes()
+    }
+
     /// Sets the value of a row that is not before any set earlier.
     #[inline]
     pub(crate) fn push(&mut self, row: usize, value: &Value<'_>) {
@@ -163,6 +171,11 @@ impl NullableText {
         self.texts.clear();
     }
 
+    /// Bytes of its buffers.
+    pub(crate) fn capacity_bytes(&self) -> usize {
+        self.valid.capacity_bytes() + self.texts.capacity_bytes()
+    }
+
     #[inline]
     pub(crate) fn push(&mut self, row: usize, value: &Value<'_>) {
         self.pad(row);
@@ -215,6 +228,10 @@ impl TextColumn {
         self.bytes.clear();
     }
 
+    fn capacity_bytes(&self) -> usize {
+        self.offsets.capacity() * size_of::<i32>() + self.bytes.capacity()
+    }
+
     #[inline]
     fn push(&mut self, text: &[u8]) {
         self.bytes.extend_from_slice(text);
@@ -252,6 +269,14 @@ impl DictionaryColumn {
         self.values.clear();
         self.by_value.clear();
         self.last = 0;
+    }
+
+    /// Bytes of its buffers.
+    pub(crate) fn capacity_bytes(&self) -> usize {
+        self.keys.capacity() * size_of::<i32>()
+            + self.valid.capacity_bytes()
+            + self.values.capacity_bytes()
+            + self.by_value.capacity() * size_of::<(Box<[u8]>, i32)>()
     }
 
     /// Sets the value of a row, and returns its key.
@@ -331,6 +356,10 @@ impl Bits {
         self.words.clear();
         self.length = 0;
         self.ones = 0;
+    }
+
+    fn capacity_bytes(&self) -> usize {
+        self.words.capacity() * size_of::<u64>()
     }
 
     fn len(&self) -> usize {

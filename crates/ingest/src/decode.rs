@@ -103,6 +103,12 @@ impl Decoder {
         }
     }
 
+    /// Bytes of the columns' buffers, by far the most of what a decoder keeps: they are as long as the longest body they
+    /// were used for, and there are as many as that with the most attributes had.
+    pub fn capacity_bytes(&self) -> usize {
+        self.batch.capacity_bytes()
+    }
+
     /// Decodes a whole (decompressed) body. `body` is scratch afterwards: the JSON parser works in place.
     pub fn decode(&mut self, body: &mut Vec<u8>, options: &DecodeOptions<'_>) -> Result<Decoded> {
         if self.shapes.is_full() {
@@ -235,5 +241,36 @@ pub(crate) fn excerpt(text: &str) -> String {
     match text.char_indices().nth(CHARACTERS) {
         Some((end, _)) => format!("{:?}…", &text[..end]),
         None => format!("{text:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_decoder_knows_what_it_keeps() {
+        let options = DecodeOptions {
+            format: BodyFormat::Ndjson,
+            received_at_ns: 0,
+            defaults: &[],
+            limits: &DecodeLimits::default(),
+            admit: &|_| true,
+        };
+        let mut decoder = Decoder::new();
+        let mut decode = |field: &str| {
+            let text = "x".repeat(100_000);
+            let body = format!("{{\"service\":\"s\",\"{field}\":\"{text}\"}}\n").repeat(20);
+            decoder.decode(&mut body.into_bytes(), &options).unwrap();
+            decoder.capacity_bytes()
+        };
+        assert!(decode("message") >= 2_000_000);
+        let both = decode("attribute");
+        assert!(both >= 4_000_000, "both columns are kept");
+        assert_eq!(
+            decode("other"),
+            both,
+            "a column is used again under another name"
+        );
     }
 }

@@ -87,6 +87,21 @@ pub enum RecordErrorCode {
 }
 
 impl RecordErrorCode {
+    /// All codes.
+    pub const ALL: [Self; 11] = [
+        Self::MalformedJson,
+        Self::InvalidUtf8,
+        Self::NulByte,
+        Self::NotAnObject,
+        Self::DuplicateKey,
+        Self::InvalidTimestamp,
+        Self::RecordTooLarge,
+        Self::TooManyFields,
+        Self::TooDeep,
+        Self::InvalidFieldName,
+        Self::FormatMismatch,
+    ];
+
     /// The code's name in answers, snake case.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -68,6 +68,19 @@ pub enum Error {
 }
 
 impl Error {
+    /// The codes of failures that are not the question's own mistake, and of the commonest that are.
+    pub const CODES: [&str; 9] = [
+        "syntax_error",
+        "read_only",
+        "query_timeout",
+        "resource_exhausted",
+        "too_many_rows",
+        "too_many_queries",
+        ErrorKind::Unavailable.as_str(),
+        ErrorKind::Corrupt.as_str(),
+        ErrorKind::Internal.as_str(),
+    ];
+
     /// What the caller should do about it.
     pub const fn kind(&self) -> ErrorKind {
         match self {

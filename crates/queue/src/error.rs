@@ -34,9 +34,12 @@ pub enum Error {
     /// An earlier fsync failed, so nothing more can be promised until a restart.
     #[error("the write-ahead log is poisoned: {0}; restart after checking the disk")]
     Poisoned(String),
-    /// The disk is full.
+    /// The disk, or a quota of it, is full. Nothing was written; a later entry may be taken.
     #[error("no space left for the write-ahead log: {0}")]
     DiskFull(String),
+    /// The system refused a write for another reason. Nothing was written; a later entry may be taken.
+    #[error("the write-ahead log cannot be written: {0}")]
+    WriteFailed(String),
     /// The payload is longer than one entry may be.
     #[error("an entry of {bytes} bytes is longer than the limit of {limit}")]
     TooLarge {
@@ -70,9 +73,11 @@ impl Error {
     /// What the caller should do about it.
     pub const fn kind(&self) -> ErrorKind {
         match self {
-            Self::Io { .. } | Self::Poisoned(_) | Self::DiskFull(_) | Self::Locked { .. } => {
-                ErrorKind::Unavailable
-            }
+            Self::Io { .. }
+            | Self::Poisoned(_)
+            | Self::DiskFull(_)
+            | Self::WriteFailed(_)
+            | Self::Locked { .. } => ErrorKind::Unavailable,
             Self::Corrupt { .. } | Self::Replay { .. } => ErrorKind::Corrupt,
             Self::TooLarge { .. } => ErrorKind::TooLarge,
             Self::Closed => ErrorKind::Closed,

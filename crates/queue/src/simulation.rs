@@ -23,8 +23,10 @@ struct SimulatedFile {
 enum Fault {
     /// The machine stops: this and every later operation fails.
     Crash,
-    /// This write writes half, then fails; others work.
+    /// This write writes half, then fails for want of space; others work.
     DiskFull,
+    /// This write writes half, then fails as a broken disk does; others work.
+    WriteFailed,
     /// This sync fails; others work.
     Sync,
 }
@@ -50,12 +52,15 @@ enum Leaves {
 }
 
 impl State {
-    fn turn(&mut self, kind: Fault) -> io::Result<()> {
+    fn turn(&mut self, possible: &[Fault]) -> io::Result<()> {
         self.operations += 1;
         match self.fault {
             Some((at, Fault::Crash)) if self.operations > at => Err(io::Error::other("crashed")),
-            Some((at, fault)) if self.operations == at + 1 && fault == kind => {
-                Err(io::Error::other("failed"))
+            Some((at, fault)) if self.operations == at + 1 && possible.contains(&fault) => {
+                Err(match fault {
+                    Fault::DiskFull => io::ErrorKind::StorageFull.into(),
+                    _ => io::Error::other("failed"),
+                })
             }
             _ => Ok(()),
         }
@@ -135,7 +140,7 @@ impl Files for SimulatedFiles {
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn AppendFile>> {
         let mut state = self.0.lock();
-        state.turn(Fault::DiskFull)?;
+        state.turn(&[Fault::DiskFull, Fault::WriteFailed])?;
         if state.files.contains_key(path) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -159,7 +164,7 @@ impl Files for SimulatedFiles {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut state = self.0.lock();
-        state.turn(Fault::Crash)?;
+        state.turn(&[Fault::Crash])?;
         state
             .files
             .remove(path)
@@ -169,7 +174,7 @@ impl Files for SimulatedFiles {
 
     fn sync_directory(&self, _directory: &Path) -> io::Result<()> {
         let mut state = self.0.lock();
-        state.turn(Fault::Sync)?;
+        state.turn(&[Fault::Sync])?;
         for file in state.files.values_mut() {
             file.name_is_durable = true;
         }
@@ -185,7 +190,7 @@ struct SimulatedAppend {
 impl AppendFile for SimulatedAppend {
     fn append(&mut self, parts: &mut [IoSlice<'_>]) -> io::Result<()> {
         let mut state = self.files.0.lock();
-        let turn = state.turn(Fault::DiskFull);
+        let turn = state.turn(&[Fault::DiskFull, Fault::WriteFailed]);
         let bytes: Vec<u8> = parts.iter().flat_map(|part| part.to_vec()).collect();
         let written = if turn.is_ok() {
             bytes.len()
@@ -200,7 +205,7 @@ impl AppendFile for SimulatedAppend {
 
     fn sync(&mut self) -> io::Result<()> {
         let mut state = self.files.0.lock();
-        state.turn(Fault::Sync)?;
+        state.turn(&[Fault::Sync])?;
         let file = state
             .files
             .get_mut(&self.path)
@@ -211,7 +216,7 @@ impl AppendFile for SimulatedAppend {
 
     fn truncate(&mut self, length: u64) -> io::Result<()> {
         let mut state = self.files.0.lock();
-        state.turn(Fault::Crash)?;
+        state.turn(&[Fault::Crash])?;
         let file = state
             .files
             .get_mut(&self.path)
@@ -260,6 +265,7 @@ fn open(files: &SimulatedFiles, from: u64) -> crate::Result<(LocalLog, Replayed)
 struct Run {
     sent: u64,
     acknowledged: Vec<u64>,
+    refused: Vec<Error>,
     truncated_before: u64,
 }
 
@@ -294,10 +300,7 @@ fn run(files: &SimulatedFiles) -> Run {
                         );
                         run.acknowledged.push(sequence.0);
                     }
-                    Err(error) => assert!(
-                        matches!(error, Error::Poisoned(_) | Error::DiskFull(_)),
-                        "{error:?}"
-                    ),
+                    Err(error) => run.refused.push(error),
                 }
             }
             if run.sent == ENTRIES / 2 && run.acknowledged.len() as u64 == run.sent {
@@ -385,6 +388,13 @@ fn a_failed_sync_poisons_the_log() {
         }
         let expected: Vec<u64> = (0..run.acknowledged.len() as u64).collect();
         assert_eq!(run.acknowledged, expected, "cut {cut}");
+        // A new file that cannot be synced is only not begun.
+        let named = |error: &Error| matches!(error, Error::Poisoned(_) | Error::WriteFailed(_));
+        assert!(
+            run.refused.iter().all(named),
+            "cut {cut}: {:?}",
+            run.refused
+        );
         poisoned += 1;
         for leaves in [Leaves::Nothing, Leaves::Everything] {
             let (log, _) = open(&files.after_crash(leaves), run.truncated_before).unwrap();
@@ -399,16 +409,34 @@ fn a_failed_sync_poisons_the_log() {
 
 #[test]
 fn a_full_disk_refuses_and_recovers() {
+    a_failed_write_refuses_and_recovers(Fault::DiskFull, |error| {
+        matches!(error, Error::DiskFull(_))
+    });
+}
+
+#[test]
+fn a_write_that_fails_otherwise_is_no_full_disk() {
+    a_failed_write_refuses_and_recovers(Fault::WriteFailed, |error| {
+        matches!(error, Error::WriteFailed(_))
+    });
+}
+
+fn a_failed_write_refuses_and_recovers(fault: Fault, is_named: fn(&Error) -> bool) {
     let calm = SimulatedFiles::default();
     run(&calm);
     let mut refused = 0;
     for cut in 1..calm.operations() {
-        let files = SimulatedFiles::with_fault(cut, Fault::DiskFull);
+        let files = SimulatedFiles::with_fault(cut, fault);
         let run = run(&files);
         if run.acknowledged.len() as u64 == ENTRIES || run.sent == 0 {
             continue;
         }
         refused += 1;
+        assert!(
+            run.refused.iter().all(is_named),
+            "cut {cut}: {:?}",
+            run.refused
+        );
         // Later entries were taken again, and sequences have no hole.
         let expected: Vec<u64> = (0..run.acknowledged.len() as u64).collect();
         assert_eq!(run.acknowledged, expected, "cut {cut}");

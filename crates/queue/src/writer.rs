@@ -35,9 +35,47 @@ pub(crate) struct Writer {
 /// How a frame failed.
 enum Failure {
     /// Nothing was written; later ones may succeed.
-    Refused(Error),
+    Refused(Refusal),
     /// What is on disk is unknown.
     Poison(String),
+}
+
+/// Why nothing was written, for each entry that waited: an error of the system cannot be cloned, its words can.
+struct Refusal {
+    disk_full: bool,
+    reason: String,
+}
+
+impl Refusal {
+    fn new(source: &io::Error, reason: String) -> Self {
+        let disk_full = matches!(
+            source.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        );
+        Self { disk_full, reason }
+    }
+
+    fn error(&self) -> Error {
+        let reason = self.reason.clone();
+        if self.disk_full {
+            Error::DiskFull(reason)
+        } else {
+            Error::WriteFailed(reason)
+        }
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        let reason = error.to_string();
+        match error {
+            Error::Io { source, .. } => Self::new(&source, reason),
+            _ => Self {
+                disk_full: false,
+                reason,
+            },
+        }
+    }
 }
 
 impl Writer {
@@ -131,13 +169,9 @@ impl Writer {
 
     fn refuse(&mut self, group: &mut Vec<Append>, failure: Failure) {
         let error: Box<dyn Fn() -> Error> = match failure {
-            Failure::Refused(error) => {
-                self.shared.lock().failure = Some(error.to_string());
-                let reason = match error {
-                    Error::DiskFull(reason) => reason,
-                    other => other.to_string(),
-                };
-                Box::new(move || Error::DiskFull(reason.clone()))
+            Failure::Refused(refusal) => {
+                self.shared.lock().failure = Some(refusal.error().to_string());
+                Box::new(move || refusal.error())
             }
             Failure::Poison(reason) => {
                 if self.poisoned.is_none() {
@@ -156,7 +190,8 @@ impl Writer {
 
     fn write(&mut self, group: &[Append]) -> Result<(), Failure> {
         if self.active_bytes >= self.file_max_bytes {
-            self.rotate().map_err(Failure::Refused)?;
+            self.rotate()
+                .map_err(|error| Failure::Refused(error.into()))?;
         }
         let begun = Instant::now();
         let prefixes: Vec<[u8; 4]> = group
@@ -208,7 +243,7 @@ impl Writer {
     /// A write failed, on a full disk for instance: takes back what was written of it.
     fn undo(&mut self, error: &io::Error) -> Failure {
         match self.active.truncate(self.active_bytes) {
-            Ok(()) => Failure::Refused(Error::DiskFull(error.to_string())),
+            Ok(()) => Failure::Refused(Refusal::new(error, error.to_string())),
             Err(second) => Failure::Poison(format!("write: {error}; then truncate: {second}")),
         }
     }

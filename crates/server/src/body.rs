@@ -1,10 +1,18 @@
-//! Request bodies: read within their bounds, into memory that was reserved first.
+//! Request bodies: read within their bounds, into memory that was reserved first; and what is done with the rest of
+//! those that are refused.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::Response;
 use futures::StreamExt;
-use http::StatusCode;
+use http::{StatusCode, header};
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use tokio::sync::oneshot;
 
 use crate::budget::Share;
 use crate::error::ApiError;
@@ -23,7 +31,6 @@ pub(crate) async fn read(
 ) -> Result<(), ApiError> {
     out.clear();
     if declared_length.is_some_and(|length| length > max_bytes) {
-        drain(body).await;
         return Err(too_large(max_bytes));
     }
     let mut reserved = 0;
@@ -65,8 +72,76 @@ pub(crate) async fn read(
 const DRAIN_MAX_BYTES: usize = 16 << 20;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Reads on and forgets: a connection that is closed while its client still sends is reset, and the client may never
-/// see why it was refused.
+/// Reads what a route left of its request's body, before the answer goes out: a connection that is closed while its
+/// client still sends is reset, and the client may never see why it was refused.
+pub(crate) async fn drain_rest(request: Request, next: Next) -> Response {
+    // A client that waits to be told to go on has sent nothing yet; once the body is asked for, it would.
+    let waits = request.headers().contains_key(header::EXPECT);
+    let (request, mut returned) = {
+        let (parts, body) = request.into_parts();
+        let (lent, returned) = Lent::new(body);
+        (Request::from_parts(parts, Body::new(lent)), returned)
+    };
+    let response = next.run(request).await;
+    if let Ok((body, begun)) = returned.try_recv()
+        && (begun || !waits)
+    {
+        drain(body).await;
+    }
+    response
+}
+
+/// A body that goes back to its owner when its reader is done with it.
+struct Lent {
+    body: Body,
+    /// Whether any of it was asked for.
+    begun: bool,
+    owner: Option<oneshot::Sender<(Body, bool)>>,
+}
+
+impl Lent {
+    fn new(body: Body) -> (Self, oneshot::Receiver<(Body, bool)>) {
+        let (owner, returned) = oneshot::channel();
+        let lent = Self {
+            body,
+            begun: false,
+            owner: Some(owner),
+        };
+        (lent, returned)
+    }
+}
+
+impl HttpBody for Lent {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        self.begun = true;
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(owner) = self.owner.take() {
+            // The owner is gone when its connection is.
+            let _ = owner.send((std::mem::take(&mut self.body), self.begun));
+        }
+    }
+}
+
+/// Reads on and forgets, within bounds.
 async fn drain(body: Body) {
     let mut chunks = body.into_data_stream();
     let mut left = DRAIN_MAX_BYTES;

@@ -97,6 +97,17 @@ impl ApiError {
     }
 }
 
+/// What anybody may hear of a component that does not work: paths and what the system said are in the log.
+pub(crate) fn public_failure(component: &str, failure: &str) -> &'static str {
+    if component == "memtable" {
+        "it is full until the next flush is done"
+    } else if is_disk_full(failure) {
+        "no space left on the server's disk: make room there"
+    } else {
+        "it does not work: the server's log has the details"
+    }
+}
+
 /// Whether an error's text is of a disk, or a quota of it, that is used up. The text, because log, object store and
 /// catalog each wrap the system's error in another way, and some pass on its words alone.
 fn is_disk_full(error: &str) -> bool {
@@ -183,6 +194,17 @@ mod tests {
         assert_eq!(answer.code, "disk_full");
         assert!(answer.message.contains("make room"), "{}", answer.message);
         assert!(!answer.message.contains("secret"), "{}", answer.message);
+    }
+
+    #[test]
+    fn readiness_shows_no_paths() {
+        let full = public_failure("wal", &io_error(28).to_string());
+        assert!(full.contains("no space left"), "{full}");
+        let broken = public_failure("wal", &io_error(5).to_string());
+        assert!(
+            broken.contains("log") && !broken.contains("secret"),
+            "{broken}"
+        );
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod routes;
 mod serve;
 mod state;
 mod tenant;
+mod write_timeout;
 
 pub use metrics::{MetricsHandle, install_metrics};
 pub use openapi::document;

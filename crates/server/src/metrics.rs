@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use logmill_ingest::RecordErrorCode;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
 
@@ -33,7 +34,7 @@ const SECONDS: [f64; 14] = [
 ];
 const ENTRIES: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 128.0, 512.0];
 
-const COUNTERS: [(&str, &str); 12] = [
+const COUNTERS: [(&str, &str); 22] = [
     (
         "logmill_http_requests_total",
         "Requests by method, route and status.",
@@ -76,8 +77,55 @@ const COUNTERS: [(&str, &str); 12] = [
         "Queries that failed, by code.",
     ),
     ("logmill_panics_total", "Requests that ended in a panic."),
+    (
+        "logmill_compaction_rows_total",
+        "Records of segments that merges made.",
+    ),
+    (
+        "logmill_compaction_failures_total",
+        "Merges that failed; they are tried again.",
+    ),
+    ("logmill_deletes_total", "Deletes that were asked for."),
+    (
+        "logmill_deleted_rows_total",
+        "Records that deletes took out of segments.",
+    ),
+    (
+        "logmill_token_index_failures_total",
+        "Token indexes that could not be read; the segment was scanned.",
+    ),
+    (
+        "logmill_object_requests_total",
+        "Requests to a remote object store by operation and outcome.",
+    ),
+    (
+        "logmill_object_cache_hits_total",
+        "Blocks that the cache of a remote object store had.",
+    ),
+    (
+        "logmill_object_cache_misses_total",
+        "Blocks that it did not have.",
+    ),
+    (
+        "logmill_object_cache_failures_total",
+        "Failures of that cache by operation; the object store answers instead.",
+    ),
+    (
+        "logmill_http_write_timeouts_total",
+        "Connections given up because their client took nothing of an answer.",
+    ),
 ];
-const GAUGES: [(&str, &str); 10] = [
+/// Counters with labels; their series are made one by one.
+const LABELLED: [&str; 7] = [
+    "logmill_http_requests_total",
+    "logmill_ingest_records_total",
+    "logmill_ingest_bytes_total",
+    "logmill_rejected_records_total",
+    "logmill_query_failures_total",
+    "logmill_object_requests_total",
+    "logmill_object_cache_failures_total",
+];
+const GAUGES: [(&str, &str); 12] = [
     (
         "logmill_inflight_bytes",
         "Bytes that the request bodies under way hold.",
@@ -100,8 +148,16 @@ const GAUGES: [(&str, &str); 10] = [
         "Idempotency keys that are remembered.",
     ),
     ("logmill_queries_running", "Queries that run now."),
+    (
+        "logmill_compaction_debt_segments",
+        "Segments more than there would be if compaction had caught up.",
+    ),
+    (
+        "logmill_object_cache_bytes",
+        "Bytes of the cache of a remote object store.",
+    ),
 ];
-const HISTOGRAMS: [(&str, &str); 6] = [
+const HISTOGRAMS: [(&str, &str); 7] = [
     (
         "logmill_http_request_seconds",
         "Time from a request's head to its response's head, by route.",
@@ -114,7 +170,21 @@ const HISTOGRAMS: [(&str, &str); 6] = [
     ("logmill_wal_group_entries", "Entries that shared one sync."),
     ("logmill_flush_seconds", "Time of a flush."),
     ("logmill_query_seconds", "Time of a query, by kind."),
+    ("logmill_compaction_seconds", "Time of a merge."),
 ];
+
+/// Makes the series of a route's requests. An increase is only seen from a value that was there before, so those that
+/// are alerted on begin at 0.
+pub(crate) fn begin_route(method: &'static str, route: &str) {
+    for status in ["200", "500", "503"] {
+        let labels = [
+            ("method", method.to_owned()),
+            ("route", route.to_owned()),
+            ("status", status.to_owned()),
+        ];
+        metrics::counter!("logmill_http_requests_total", &labels).absolute(0);
+    }
+}
 
 /// Installs the process's recorder; once a process.
 pub fn install_metrics() -> Result<MetricsHandle, Error> {
@@ -142,8 +212,16 @@ pub fn install_metrics() -> Result<MetricsHandle, Error> {
     for kind in ["wire", "decoded"] {
         metrics::counter!("logmill_ingest_bytes_total", "kind" => kind).absolute(0);
     }
-    for (name, _) in &COUNTERS[4..10] {
-        metrics::counter!(*name).absolute(0);
+    for code in RecordErrorCode::ALL {
+        metrics::counter!("logmill_rejected_records_total", "code" => code.as_str()).absolute(0);
+    }
+    for code in logmill_query_api::Error::CODES {
+        metrics::counter!("logmill_query_failures_total", "code" => code).absolute(0);
+    }
+    for (name, _) in COUNTERS {
+        if !LABELLED.contains(&name) {
+            metrics::counter!(name).absolute(0);
+        }
     }
     let process = Collector::default();
     process.describe();

@@ -13,10 +13,12 @@ pub struct ServerOptions {
     pub decompressed_max_bytes: u64,
     /// Bytes that all request bodies under way may hold; beyond it requests get 429.
     pub inflight_max_bytes: u64,
-    /// Longest time between a connection's bytes and the end of a request's head.
+    /// Longest time a connection may wait for the end of a request's head: the first, or the next.
     pub header_timeout_ms: u64,
     /// Longest time a request body may take to arrive.
     pub body_timeout_ms: u64,
+    /// Longest time in which a client may take nothing of its answer; its connection is closed then.
+    pub write_timeout_ms: u64,
     /// How long requests under way may take to end once the server is told to stop.
     pub shutdown_grace_ms: u64,
     /// Connections open at once; further ones wait.
@@ -42,6 +44,7 @@ impl Default for ServerOptions {
             inflight_max_bytes: 128 << 20,
             header_timeout_ms: 30_000,
             body_timeout_ms: 60_000,
+            write_timeout_ms: 60_000,
             shutdown_grace_ms: 30_000,
             connections_max: 1_024,
             record_max_bytes: limits.record_max_bytes as u64,

@@ -5,7 +5,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use http::{HeaderValue, Method};
 use std::time::Instant;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 use ulid::Ulid;
 
 const HEADER: &str = "x-request-id";
@@ -18,6 +18,12 @@ tokio::task_local! {
 /// The id of the request that the current task serves.
 pub(crate) fn current() -> String {
     CURRENT.try_with(Clone::clone).unwrap_or_default()
+}
+
+/// Work for another thread that is still the current request's: its log lines and its answers carry the id.
+pub(crate) fn carry<T>(work: impl FnOnce() -> T) -> impl FnOnce() -> T {
+    let (id, span) = (current(), Span::current());
+    move || CURRENT.sync_scope(id, || span.in_scope(work))
 }
 
 /// Methods are the client's to invent; a label's values must be few.
@@ -70,4 +76,15 @@ pub(crate) async fn layer(request: Request, next: Next) -> Response {
         response.headers_mut().insert(HEADER, value);
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn work_on_another_thread_knows_its_request() {
+        let work = async { tokio::task::spawn_blocking(carry(current)).await.unwrap() };
+        assert_eq!(CURRENT.scope("mine".to_owned(), work).await, "mine");
+    }
 }

@@ -22,7 +22,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::error::ApiError;
 use crate::options::size;
-use crate::{AppState, openapi, request_id};
+use crate::write_timeout::WriteTimeout;
+use crate::{AppState, body, openapi, request_id};
 
 /// What ends a server before it is told to.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +43,7 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> Result<(), Error> {
     let options = state.options.clone();
+    let write_timeout = Duration::from_millis(options.write_timeout_ms);
     let router = router(state.clone());
     // HTTP/1.1 alone: while it tells HTTP/2 apart, hyper waits for a silent client without a bound.
     let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
@@ -66,6 +68,7 @@ pub async fn serve(
             continue;
         };
         let service = service(router.clone());
+        let stream = WriteTimeout::new(stream, write_timeout);
         let connection = builder
             .serve_connection(TokioIo::new(stream), service)
             .into_owned();
@@ -150,6 +153,13 @@ fn service(
 /// All routes and what is around them.
 fn router(state: AppState) -> Router {
     let (router, document) = openapi::routes().split_for_parts();
+    for (route, item) in &document.paths.paths {
+        for (method, operation) in [("GET", &item.get), ("POST", &item.post)] {
+            if operation.is_some() {
+                crate::metrics::begin_route(method, route);
+            }
+        }
+    }
     let swagger = utoipa_swagger_ui::SwaggerUi::new("/docs").url("/openapi.json", document);
     router
         .with_state(state)
@@ -157,6 +167,7 @@ fn router(state: AppState) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn(body::drain_rest))
         .layer(middleware::from_fn(request_id::layer))
 }
 

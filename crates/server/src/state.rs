@@ -67,8 +67,10 @@ pub(crate) struct Workbench {
     pub(crate) decoder: Decoder,
 }
 
-/// A buffer that grew beyond this is given back instead of kept.
+/// Buffers that grew beyond this are given back instead of kept.
 const KEPT_BYTES: usize = 8 << 20;
+/// The same of a decoder, whose columns hold a body once more, and some of it in other shapes.
+const DECODER_KEPT_BYTES: usize = 4 * KEPT_BYTES;
 
 /// The workbenches that nobody uses now, and the right to decode: as many at once as there are processors.
 #[derive(Debug)]
@@ -96,6 +98,9 @@ impl Workbenches {
             buffer.clear();
             buffer.shrink_to(KEPT_BYTES);
         }
+        if bench.decoder.capacity_bytes() > DECODER_KEPT_BYTES {
+            bench.decoder = Decoder::new();
+        }
         let mut idle = self.idle.lock();
         if idle.len() < self.kept {
             idle.push(bench);
@@ -104,5 +109,43 @@ impl Workbenches {
 
     pub(crate) fn decoding(&self) -> Arc<Semaphore> {
         self.decoding.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use logmill_ingest::{BodyFormat, DecodeLimits, DecodeOptions};
+
+    use super::*;
+
+    #[test]
+    fn what_one_huge_body_took_is_given_back() {
+        let options = DecodeOptions {
+            format: BodyFormat::Ndjson,
+            received_at_ns: 0,
+            defaults: &[],
+            limits: &DecodeLimits::default(),
+            admit: &|_| true,
+        };
+        let benches = Workbenches::new(1);
+        let mut bench = benches.take();
+        let line = format!("{{\"message\":\"{}\"}}\n", "x".repeat(1_000));
+        let used = |bench: &mut Workbench, lines: usize| {
+            bench.wire = line.repeat(lines).into_bytes();
+            bench.decoder.decode(&mut bench.wire, &options).unwrap();
+        };
+        used(&mut bench, 1_000);
+        benches.give_back(bench);
+        let mut bench = benches.take();
+        assert!(
+            bench.decoder.capacity_bytes() >= 1_000_000,
+            "small ones are kept"
+        );
+        used(&mut bench, 50_000);
+        assert!(bench.decoder.capacity_bytes() >= 50_000_000);
+        benches.give_back(bench);
+        let bench = benches.take();
+        assert!(bench.decoder.capacity_bytes() <= DECODER_KEPT_BYTES);
+        assert!(bench.wire.capacity() <= KEPT_BYTES);
     }
 }

@@ -42,10 +42,7 @@ pub struct SegmentProblem {
 
 /// Reads every segment's object and checks its length, checksum and metadata. Changes nothing.
 pub async fn verify(catalog: &dyn Catalog, objects: Arc<dyn ObjectStore>) -> Result<CatalogReport> {
-    let objects = Objects {
-        store: objects,
-        local_root: None,
-    };
+    let objects = Objects { store: objects };
     let rows = catalog.segments().await?;
     let known: FxHashSet<&str> = rows.iter().map(|row| row.path.as_str()).collect();
     let orphans = objects

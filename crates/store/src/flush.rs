@@ -60,9 +60,13 @@ impl Store {
         };
         let rows: u64 = handles.iter().map(|handle| handle.row().rows).sum();
         let (segments, watermark) = (handles.len(), frozen.watermark);
-        drop(frozen);
-        self.state.write().replace_frozen(handles);
+        let replaced = self.state.write().replace_frozen(handles);
         state.watermark = watermark;
+        let gone = move || {
+            drop((frozen, replaced));
+            Ok(())
+        };
+        self.flusher.run(gone).await?;
         metrics::histogram!("logmill_flush_seconds").record(begun.elapsed().as_secs_f64());
         metrics::counter!("logmill_flush_rows_total").increment(rows);
         tracing::debug!(rows, segments, watermark, elapsed = ?begun.elapsed(), "flushed");
@@ -89,7 +93,11 @@ impl Store {
         for (tenant, batches) in &frozen.tenants {
             let plain: Arc<[RecordBatch]> =
                 batches.iter().map(|batch| batch.batch.clone()).collect();
-            for rows in cut_by_day(&plain)? {
+            let cut = {
+                let plain = plain.clone();
+                move || cut_by_day(&plain)
+            };
+            for rows in self.flusher.run(cut).await? {
                 rows_of_catalog.push(self.write_segment(tenant, plain.clone(), rows).await?);
             }
         }

@@ -165,12 +165,18 @@ impl State {
         })
     }
 
-    /// Frozen batches and the segments made of them change places.
-    pub(crate) fn replace_frozen(&mut self, segments: Vec<Arc<SegmentHandle>>) {
-        for tenant in self.tenants.values_mut() {
-            tenant.frozen = Vec::new();
-        }
+    /// Frozen batches and the segments made of them change places. Returns the batches: giving back so much memory takes
+    /// long, and readers and the log must not wait for it.
+    #[must_use]
+    pub(crate) fn replace_frozen(
+        &mut self,
+        segments: Vec<Arc<SegmentHandle>>,
+    ) -> Vec<Vec<Arc<MemoryBatch>>> {
+        let tenants = self.tenants.values_mut();
+        let frozen = tenants.map(|tenant| std::mem::take(&mut tenant.frozen));
+        let frozen = frozen.collect();
         self.add_segments(segments);
+        frozen
     }
 
     pub(crate) fn add_segments(&mut self, segments: Vec<Arc<SegmentHandle>>) {

@@ -1,8 +1,6 @@
-//! Objects of the store: their paths, and making them durable.
+//! Objects of the store and their paths.
 
-use std::fs::File;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -17,12 +15,10 @@ use crate::{Error, Result};
 /// Where every segment's path begins.
 const TENANTS: &str = "tenants";
 
-/// The object store, and its folder when it is a local one.
+/// The object store. What was put is on stable storage.
 #[derive(Clone, Debug)]
 pub(crate) struct Objects {
     pub(crate) store: Arc<dyn ObjectStore>,
-    /// `object_store` renames a written file into place but does not sync it; for a local store that is done here.
-    pub(crate) local_root: Option<PathBuf>,
 }
 
 /// The path of a segment whose oldest record is at `first_ns`.
@@ -38,18 +34,8 @@ impl Objects {
             .store
             .put(&ObjectPath::from(path), PutPayload::from_bytes(bytes))
             .await;
-        put.map_err(|source| error("writing", path, source))?;
-        self.sync(path).await
-    }
-
-    /// Makes an object that was written stable, where the store does not do that itself.
-    pub(crate) async fn sync(&self, path: &str) -> Result<()> {
-        let Some(root) = self.local_root.clone() else {
-            return Ok(());
-        };
-        let path = path.to_owned();
-        let synced = tokio::task::spawn_blocking(move || sync(&root, &path)).await;
-        synced.map_err(|panicked| Error::Internal(format!("syncing an object: {panicked}")))?
+        put.map(|_| ())
+            .map_err(|source| error("writing", path, source))
     }
 
     /// A part of an object.
@@ -105,21 +91,5 @@ pub(crate) fn error(operation: &'static str, path: &str, source: object_store::E
         operation,
         path: path.to_owned(),
         source,
-    }
-}
-
-/// Syncs a file, and the folders that lead to it: they may be new too.
-fn sync(root: &Path, path: &str) -> Result<()> {
-    let mut at = root.join(path);
-    loop {
-        let synced = File::open(&at).and_then(|file| file.sync_all());
-        synced.map_err(|source| Error::Io {
-            operation: "syncing",
-            path: at.display().to_string(),
-            source,
-        })?;
-        if at == *root || !at.pop() {
-            return Ok(());
-        }
     }
 }

@@ -67,6 +67,7 @@ pub struct Store {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) catalog: Arc<dyn Catalog>,
     pub(crate) objects: Objects,
+    local_root: Option<PathBuf>,
     pub(crate) queue: Arc<LocalLog>,
     pub(crate) state: Arc<RwLock<State>>,
     budget: Arc<Budget>,
@@ -96,7 +97,8 @@ impl Store {
     /// Opens the store: reads the catalog, replays the log of `wal_directory` into the memtable, removes orphaned
     /// objects, starts the flush and retention tasks on the current tokio runtime.
     ///
-    /// `local_root` is the folder of `objects` when it is a local file system; written objects are synced there.
+    /// What is put into `objects` must be on stable storage when the put is done
+    /// ([`LocalObjects`](crate::object_storage::LocalObjects) sees to it). `local_root` is its folder when it is a local one.
     pub async fn open(
         options: StoreOptions,
         wal_directory: &Path,
@@ -105,10 +107,7 @@ impl Store {
         local_root: Option<PathBuf>,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>> {
-        let objects = Objects {
-            store: objects,
-            local_root,
-        };
+        let objects = Objects { store: objects };
         let registry = Registry::new(options.idempotency_max_keys);
         let (deleter, deletions) = unbounded_channel();
         let ttl_ns = i64::try_from(options.idempotency_ttl_ms).unwrap_or(i64::MAX);
@@ -136,6 +135,7 @@ impl Store {
             clock,
             catalog,
             objects,
+            local_root,
             queue: Arc::new(queue),
             state,
             budget,
@@ -292,7 +292,7 @@ impl Store {
 
     /// The folder of the object store, when it is a local one: paths of segments are relative to it.
     pub fn local_root(&self) -> Option<&Path> {
-        self.objects.local_root.as_deref()
+        self.local_root.as_deref()
     }
 
     /// Each component's state.

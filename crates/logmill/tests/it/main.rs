@@ -8,6 +8,7 @@
 
 mod bad_input;
 mod command_line;
+mod connections;
 mod crash;
 mod duckdb;
 mod harness;

@@ -10,6 +10,7 @@ use logmill_query_api::render::{Renderer, plain};
 use logmill_query_api::{BatchStream, Error, QueryStats};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tracing::Span;
 use utoipa::ToSchema;
 
 use crate::error::ApiError;
@@ -112,9 +113,11 @@ pub(crate) async fn stream(
 ) -> Result<Response, ApiError> {
     let first = parts.next().await.transpose()?;
     let first = futures::stream::iter(first.map(Ok));
-    let parts = first.chain(parts).map(|part| {
+    // The connection asks for the parts, after the request's own task is done.
+    let span = Span::current();
+    let parts = first.chain(parts).map(move |part| {
         part.map_err(|error| {
-            tracing::warn!(code = error.code(), %error, "an answer broke off");
+            span.in_scope(|| tracing::warn!(code = error.code(), %error, "an answer broke off"));
             std::io::Error::other(error)
         })
     });

@@ -4,10 +4,12 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use http::{StatusCode, header};
+use logmill_store::ComponentHealth;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::AppState;
+use crate::error::public_failure;
 
 /// The process serves.
 #[derive(Debug, Serialize, ToSchema)]
@@ -30,14 +32,30 @@ pub(crate) struct Readiness {
 /// A component's state.
 #[derive(Debug, Serialize, ToSchema)]
 struct Component {
-    /// `wal`, `memtable`, `catalog`, `object_store`.
+    /// `wal`, `memtable`, `catalog`, `compaction`, `object_store`.
     #[schema(example = "wal")]
     name: &'static str,
     #[schema(example = "ok")]
     status: &'static str,
     /// Why it does not work, if it does not.
     #[serde(skip_serializing_if = "Option::is_none")]
-    failure: Option<String>,
+    failure: Option<&'static str>,
+}
+
+impl From<ComponentHealth> for Component {
+    fn from(health: ComponentHealth) -> Self {
+        let ComponentHealth { name, failure } = health;
+        let failure = failure.map(|failure| {
+            tracing::warn!(component = name, failure, "not ready");
+            public_failure(name, &failure)
+        });
+        let status = if failure.is_none() { "ok" } else { "failing" };
+        Self {
+            name,
+            status,
+            failure,
+        }
+    }
 }
 
 /// Whether the process lives.
@@ -62,15 +80,7 @@ pub(crate) async fn ready(State(state): State<AppState>) -> Response {
         .health()
         .await
         .into_iter()
-        .map(|component| Component {
-            name: component.name,
-            status: if component.failure.is_none() {
-                "ok"
-            } else {
-                "failing"
-            },
-            failure: component.failure,
-        })
+        .map(Component::from)
         .collect();
     let (code, status) = if state.is_stopping() {
         (StatusCode::SERVICE_UNAVAILABLE, "stopping")

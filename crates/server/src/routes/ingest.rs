@@ -19,7 +19,7 @@ use crate::error::{ApiError, ErrorBody};
 use crate::options::size;
 use crate::state::Workbench;
 use crate::tenant::Tenant;
-use crate::{AppState, body};
+use crate::{AppState, body, request_id};
 
 /// What became of a request's records.
 #[derive(Debug, Serialize, ToSchema)]
@@ -143,14 +143,14 @@ async fn store(
     };
     let turn = state.workbenches.decoding().acquire_owned().await;
     let worker = state.clone();
-    let decoded = tokio::task::spawn_blocking(move || {
+    let decoded = tokio::task::spawn_blocking(request_id::carry(move || {
         let mut bench = bench;
         let mut share = share;
         let outcome = decode_and_prepare(&worker, &head, &mut bench, &mut share, permit);
         worker.workbenches.give_back(bench);
         drop(turn);
         (outcome, share)
-    });
+    }));
     let (outcome, _share) = decoded.await.map_err(|panic| ApiError::internal(&panic))?;
     let (status, answer, prepared) = outcome?;
     if let Some(prepared) = prepared {

@@ -1,5 +1,7 @@
 //! `/query`: the structured filter.
 
+use std::collections::HashSet;
+
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -109,9 +111,9 @@ pub(crate) async fn post_query(
         ("from" = Option<String>, Query, example = "-15m"),
         ("to" = Option<String>, Query, example = "now"),
         ("text" = Option<String>, Query, example = "timeout"),
-        ("level" = Option<String>, Query, description = "One or several, with commas", example = "error,fatal"),
-        ("service" = Option<String>, Query, description = "One or several, with commas"),
-        ("filter.FIELD" = Option<String>, Query, description = "Equality with any field"),
+        ("level" = Option<String>, Query, description = "One or several, with commas or repeated", example = "error,fatal"),
+        ("service" = Option<String>, Query, description = "One or several, with commas or repeated"),
+        ("filter.FIELD" = Option<String>, Query, description = "Equality with any field; repeated: with one of the values"),
         ("fields" = Option<String>, Query, description = "With commas", example = "timestamp,message"),
         ("order" = Option<String>, Query, example = "desc"),
         ("limit" = Option<u64>, Query, example = 100),
@@ -136,10 +138,21 @@ pub(crate) async fn get_query(
 const PARAMETERS: &str =
     "from, to, text, level, service, filter.FIELD, fields, order, limit, cursor, timeout_ms";
 
-/// The body that the parameters of a GET mean.
+/// The body that the parameters of a GET mean. A field's values are added up, whichever way they are written; what has
+/// one value may stand once.
 fn from_parameters(parameters: &str) -> Result<QueryBody, ApiError> {
     let mut body = QueryBody::default();
     let mut filters = Map::new();
+    let mut seen = HashSet::new();
+    let mut one_of = |field: &str, values: Vec<&str>| {
+        let values = values.into_iter().map(Value::from);
+        let any = filters
+            .entry(field)
+            .or_insert_with(|| Value::Array(Vec::new()));
+        any.as_array_mut()
+            .expect("only lists are put in")
+            .extend(values);
+    };
     for (name, value) in url::form_urlencoded::parse(parameters.as_bytes()) {
         let list = || {
             value
@@ -147,14 +160,22 @@ fn from_parameters(parameters: &str) -> Result<QueryBody, ApiError> {
                 .map(str::trim)
                 .filter(|part| !part.is_empty())
         };
+        if let Some(field) = name.strip_prefix("filter.") {
+            one_of(field, vec![&value]);
+            continue;
+        }
+        if matches!(&*name, "level" | "service") {
+            one_of(&name, list().collect());
+            continue;
+        }
+        if !seen.insert(name.clone()) {
+            let message = format!("{name} is there twice");
+            return Err(ApiError::bad_request("invalid_parameter", message));
+        }
         match &*name {
             "from" => body.from = Some(Value::String(value.into_owned())),
             "to" => body.to = Some(Value::String(value.into_owned())),
             "text" => body.text = Some(value.into_owned()),
-            "level" | "service" => {
-                let values = list().map(|part| Value::String(part.to_owned())).collect();
-                filters.insert(name.into_owned(), Value::Array(values));
-            }
             "fields" => body.fields = Some(list().map(str::to_owned).collect()),
             "order" => {
                 let order = serde_json::from_value(Value::String(value.to_string()));
@@ -169,15 +190,10 @@ fn from_parameters(parameters: &str) -> Result<QueryBody, ApiError> {
             "timeout_ms" => body.timeout_ms = Some(number("timeout_ms", &value)?),
             "cursor" => body.cursor = Some(value.into_owned()),
             "query" => body.query = Some(value.into_owned()),
-            _ => match name.strip_prefix("filter.") {
-                Some(field) => {
-                    filters.insert(field.to_owned(), Value::String(value.into_owned()));
-                }
-                None => {
-                    let message = format!("there is no parameter {name:?}: use {PARAMETERS}");
-                    return Err(ApiError::bad_request("invalid_parameter", message));
-                }
-            },
+            _ => {
+                let message = format!("there is no parameter {name:?}: use {PARAMETERS}");
+                return Err(ApiError::bad_request("invalid_parameter", message));
+            }
         }
     }
     if !filters.is_empty() {
@@ -210,9 +226,9 @@ async fn run(
     };
     if accepts("application/x-ndjson") {
         let stream = state.engine.query_stream(query).await?;
-        let warnings = stream.warnings.join("; ");
         let mut response = answer::ndjson(stream.batches).await?;
-        if let (false, Ok(value)) = (warnings.is_empty(), HeaderValue::from_str(&warnings)) {
+        if !stream.warnings.is_empty() {
+            let value = header_text(&stream.warnings.join("; "));
             response.headers_mut().insert("x-logmill-warning", value);
         }
         return Ok(response);
@@ -220,6 +236,25 @@ async fn run(
     let page = state.engine.query(query).await?;
     let body = render(&page).map_err(|error| ApiError::internal(&error))?;
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+/// Longest text of a header, bytes: clients have bounds on a response's head.
+const HEADER_TEXT_MAX: usize = 4_096;
+
+/// A text as a header's value: characters that may not stand there as `\u{…}`, and cut where it is too long.
+fn header_text(text: &str) -> HeaderValue {
+    let mut out = String::new();
+    for character in text.chars() {
+        if out.len() >= HEADER_TEXT_MAX {
+            out.push_str("...");
+            break;
+        }
+        match character {
+            ' '..='~' => out.push(character),
+            _ => out.extend(character.escape_unicode()),
+        }
+    }
+    HeaderValue::from_str(&out).expect("it is visible ASCII and spaces")
 }
 
 /// An instant of a body; `None` when it is not there.
@@ -306,4 +341,36 @@ fn render(page: &Page) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Syn
     serde_json::to_writer(&mut out, &Stats::from(page.stats))?;
     out.push(b'}');
     Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn repeated_conditions_on_a_field_are_alternatives() {
+        let body = from_parameters(
+            "level=error,fatal&level=warn&filter.http.status=500&filter.http.status=503&filter.level=info",
+        );
+        let expected =
+            json!({"level": ["error", "fatal", "warn", "info"], "http.status": ["500", "503"]});
+        assert_eq!(body.unwrap().filters, Some(expected));
+    }
+
+    #[test]
+    fn what_has_one_value_may_not_be_repeated() {
+        for parameters in ["limit=1&limit=2", "from=-1h&from=-2h", "fields=a&fields=b"] {
+            let refused = from_parameters(parameters).unwrap_err();
+            assert_eq!(refused.code, "invalid_parameter", "{parameters}");
+        }
+    }
+
+    #[test]
+    fn any_text_fits_a_header() {
+        let value = header_text("there is no field \"Größe\"\n");
+        assert_eq!(value, r#"there is no field "Gr\u{f6}\u{df}e"\u{a}"#);
+        assert!(header_text(&"ö".repeat(100_000)).len() < HEADER_TEXT_MAX + 16);
+    }
 }

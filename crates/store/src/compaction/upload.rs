@@ -63,8 +63,7 @@ impl Upload {
             }
             Ok(())
         })();
-        ended.map_err(|source| error("writing", &self.path, source))?;
-        self.runtime.block_on(self.objects.sync(&self.path))
+        ended.map_err(|source| error("writing", &self.path, source))
     }
 }
 

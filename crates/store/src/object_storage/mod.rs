@@ -2,6 +2,7 @@
 
 mod blocks;
 mod cached;
+mod local;
 mod metered;
 mod options;
 mod s3;
@@ -11,9 +12,9 @@ use std::sync::Arc;
 
 use object_store::ObjectStore;
 use object_store::aws::AmazonS3Builder;
-use object_store::local::LocalFileSystem;
 
 pub use cached::CachedStore;
+pub use local::LocalObjects;
 pub use options::ObjectStorageOptions;
 
 use crate::{Error, Result};
@@ -56,7 +57,7 @@ pub fn open_with(
     cache_directory: &Path,
 ) -> Result<Opened> {
     if options.url.is_empty() {
-        let store = LocalFileSystem::new_with_prefix(local_root);
+        let store = LocalObjects::open(local_root);
         let store = store.map_err(|source| Error::Object {
             operation: "opening",
             path: local_root.display().to_string(),

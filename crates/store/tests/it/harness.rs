@@ -17,10 +17,10 @@ use logmill_catalog::{
 };
 use logmill_model::{ManualClock, TenantId, TimeRange};
 use logmill_schema::ColumnType;
+use logmill_store::object_storage::LocalObjects;
 use logmill_store::{
     AppendRequest, CompactionOptions, DeleteMatcher, Result, SegmentHandle, Store, StoreOptions,
 };
-use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
@@ -100,7 +100,7 @@ impl Folder {
             before: self.commits_before.clone(),
             after: self.commits_after.clone(),
         };
-        let inner = LocalFileSystem::new_with_prefix(&root).unwrap();
+        let inner = LocalObjects::open(&root).unwrap();
         let objects = FailingObjects {
             inner,
             puts: self.puts.clone(),
@@ -329,7 +329,7 @@ impl Catalog for FailingCatalog {
 
 #[derive(Debug)]
 struct FailingObjects {
-    inner: LocalFileSystem,
+    inner: LocalObjects,
     puts: Failpoint,
     gets: Failpoint,
 }
