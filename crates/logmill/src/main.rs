@@ -19,7 +19,10 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 /// What jemalloc reads when it starts; a string of C. Batches are made by one thread and let go of by another: arenas of
 /// processors, and not of threads, use that memory again. What is not used again within a second goes back to the
 /// system.
-#[allow(unsafe_code, reason = "the allocator finds its options by the symbol's name")]
+#[allow(
+    unsafe_code,
+    reason = "the allocator finds its options by the symbol's name"
+)]
 #[used]
 #[unsafe(export_name = "_rjem_malloc_conf")]
 pub static ALLOCATOR_OPTIONS: &[u8; ALLOCATOR_OPTIONS_TEXT.len()] = ALLOCATOR_OPTIONS_TEXT;

@@ -135,10 +135,9 @@ async fn contract(catalog: &dyn Catalog) {
     assert_eq!(catalog.setting("key", b"second").await.unwrap(), b"first");
 }
 
-/// Segments change places all or nothing, and a delete is finished when its last segment was rewritten. `there` is the
-/// only segment, before and after.
-async fn replacements_and_deletes(catalog: &dyn Catalog, there: &SegmentRow) {
-    let delete = |id: &str| DeleteRow {
+/// A delete of one segment, as it is asked for.
+fn delete_of_one(id: &str) -> DeleteRow {
+    DeleteRow {
         id: DeleteId(id.to_owned()),
         tenant: tenant("beta"),
         predicate: "{\"text\":\"x\"}".to_owned(),
@@ -147,14 +146,34 @@ async fn replacements_and_deletes(catalog: &dyn Catalog, there: &SegmentRow) {
         segments: 1,
         segments_left: 1,
         rows_deleted: 0,
-    };
+    }
+}
+
+/// A tenant finds its own deletes (these two), by their names too, and no other's.
+async fn deletes_are_their_tenants(catalog: &dyn Catalog, one: &DeleteRow, two: &DeleteRow) {
+    let (own, other) = (&one.tenant, tenant("other"));
+    assert_eq!(
+        catalog.deletes(Some(own)).await.unwrap(),
+        [one.clone(), two.clone()]
+    );
+    assert!(catalog.deletes(Some(&other)).await.unwrap().is_empty());
+    let found = catalog.delete(own, &two.id).await.unwrap();
+    assert_eq!(found.as_ref(), Some(two));
+    assert_eq!(catalog.delete(&other, &two.id).await.unwrap(), None);
+    let unknown = DeleteId("D9".to_owned());
+    assert_eq!(catalog.delete(own, &unknown).await.unwrap(), None);
+}
+
+/// Segments change places all or nothing, and a delete is finished when its last segment was rewritten. `there` is the
+/// only segment, before and after.
+async fn replacements_and_deletes(catalog: &dyn Catalog, there: &SegmentRow) {
     let replace = |removed: &[&SegmentRow], added: &[&SegmentRow]| Replacement {
         removed: removed.iter().map(|row| row.id.clone()).collect(),
         added: added.iter().map(|row| (*row).clone()).collect(),
         now_ns: 70,
         ..Replacement::default()
     };
-    let (one, two) = (delete("D1"), delete("D2"));
+    let (one, two) = (delete_of_one("D1"), delete_of_one("D2"));
     for delete in [&one, &two] {
         let begun = catalog.begin_delete(delete.clone(), std::slice::from_ref(&there.id));
         begun.await.unwrap();
@@ -164,18 +183,7 @@ async fn replacements_and_deletes(catalog: &dyn Catalog, there: &SegmentRow) {
         [one.clone(), two.clone()]
     );
 
-    // Each tenant has its own.
-    let (own, other) = (&one.tenant, TenantId::new("other").unwrap());
-    assert_eq!(
-        catalog.deletes(Some(own)).await.unwrap(),
-        [one.clone(), two.clone()]
-    );
-    assert!(catalog.deletes(Some(&other)).await.unwrap().is_empty());
-    let found = catalog.delete(own, &two.id).await.unwrap();
-    assert_eq!(found, Some(two.clone()));
-    assert_eq!(catalog.delete(&other, &two.id).await.unwrap(), None);
-    let unknown = DeleteId("D9".to_owned());
-    assert_eq!(catalog.delete(own, &unknown).await.unwrap(), None);
+    deletes_are_their_tenants(catalog, &one, &two).await;
 
     // A replacement of what is not there changes nothing.
     let (merged, stranger) = (segment("01M", "beta"), segment("01X", "beta"));
@@ -233,7 +241,7 @@ async fn replacements_and_deletes(catalog: &dyn Catalog, there: &SegmentRow) {
     let nothing = DeleteRow {
         segments: 0,
         segments_left: 0,
-        ..delete("D3")
+        ..delete_of_one("D3")
     };
     catalog.begin_delete(nothing, &[]).await.unwrap();
     assert_eq!(
