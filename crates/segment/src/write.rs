@@ -63,7 +63,7 @@ pub struct SegmentSummary {
 }
 
 /// Encodes the rows of `batches` (each with `timestamp`; other columns may differ) into `out`, which is cleared
-/// first. Each row group is in the order of [`SegmentWriter::write_rows`].
+/// first. Each row group is in the order of [`SegmentWriter::write`].
 pub fn encode(
     batches: &[RecordBatch],
     options: &SegmentOptions,
