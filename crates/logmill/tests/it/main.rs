@@ -9,6 +9,7 @@
 mod bad_input;
 mod command_line;
 mod crash;
+mod deletes;
 mod duckdb;
 mod harness;
 mod ingest;
