@@ -48,6 +48,9 @@ pub trait Catalog: Send + Sync + std::fmt::Debug {
     /// The tenant's delete of this id; none where it is unknown or another tenant's.
     async fn delete(&self, tenant: &TenantId, id: &DeleteId) -> Result<Option<DeleteRow>>;
 
+    /// Forgets deletes that were finished before `before_ns`; returns how many there were.
+    async fn expire_deletes(&self, before_ns: i64) -> Result<u64>;
+
     /// Which deletes are still to be applied to which segments.
     async fn pending_deletes(&self) -> Result<Vec<(SegmentId, DeleteId)>>;
 

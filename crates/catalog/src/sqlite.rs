@@ -294,6 +294,15 @@ impl Catalog for SqliteCatalog {
         row.as_ref().map(delete_row).transpose()
     }
 
+    async fn expire_deletes(&self, before_ns: i64) -> Result<u64> {
+        let done = sqlx::query("DELETE FROM deletes WHERE finished_at_ns < ?")
+            .bind(before_ns)
+            .execute(&self.pool)
+            .await
+            .map_err(database("forgetting finished deletes"))?;
+        Ok(done.rows_affected())
+    }
+
     async fn pending_deletes(&self) -> Result<Vec<(SegmentId, DeleteId)>> {
         let rows: Vec<(String, String)> =
             sqlx::query_as("SELECT segment, delete_id FROM segment_deletes ORDER BY 1, 2")

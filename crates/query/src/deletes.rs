@@ -4,12 +4,14 @@ use std::sync::{Arc, Weak};
 
 use arrow_array::cast::AsArray;
 use arrow_array::{BooleanArray, RecordBatch};
+use arrow_schema::{Schema, SchemaRef};
 use datafusion::common::{DFSchema, DataFusionError, Result};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, lit};
+use datafusion::physical_expr::PhysicalExpr;
 use logmill_query_api::DeletePredicate;
-use logmill_schema::TableSchema;
-use logmill_store::{DeleteMatcher, PendingDelete, Store};
+use logmill_schema::{ColumnType, TableSchema};
+use logmill_store::{DeleteFilter, DeleteMatcher, PendingDelete, Store};
 
 use crate::predicate;
 use crate::table::view_schema;
@@ -68,37 +70,54 @@ impl Matcher {
         }
     }
 
-    fn evaluate(&self, predicate: &str, batch: &RecordBatch) -> Result<BooleanArray> {
+    fn filter(&self, predicate: &str, columns: &[(String, ColumnType)]) -> Result<DeleteFilter> {
         let predicate = read(predicate)?;
         // Conditions mean what the types of the tenant's table make of them, not those of one segment.
         let mut table = match self.store.upgrade() {
             Some(store) => store.snapshot(&predicate.tenant).schema.as_ref().clone(),
             None => TableSchema::new(),
         };
-        table.merge(batch.schema_ref());
-        let schema = view_schema(&table);
-        let batch = logmill_schema::adapt(batch, &schema)
-            .map_err(|error| DataFusionError::External(Box::new(error)))?;
+        for (name, kind) in columns {
+            table.add(name, *kind);
+        }
         let filter = Expr::IsTrue(Box::new(deleted(&predicate, &table)?));
+        let tested = filter.column_refs();
+        let tested = |name: &str| tested.iter().any(|column| column.name == name);
+        let all = view_schema(&table);
+        let fields = all.fields().iter().filter(|field| tested(field.name()));
+        let schema = Arc::new(Schema::new(fields.cloned().collect::<Vec<_>>()));
         let filter = self
             .state
-            .create_physical_expr(filter, &DFSchema::try_from(schema)?)?;
-        let found = filter.evaluate(&batch)?.into_array(batch.num_rows())?;
-        let found = found.as_boolean_opt().ok_or_else(|| {
-            DataFusionError::Internal("a delete's filter is not a condition".to_owned())
-        })?;
-        // IS TRUE is never null.
-        Ok(found.clone())
+            .create_physical_expr(filter, &DFSchema::try_from(schema.clone())?)?;
+        Ok(Box::new(move |batch| {
+            evaluate(filter.as_ref(), &schema, batch).map_err(|error| error.to_string())
+        }))
     }
 }
 
+/// A filter's answer for each row, never null.
+fn evaluate(
+    filter: &dyn PhysicalExpr,
+    schema: &SchemaRef,
+    batch: &RecordBatch,
+) -> Result<BooleanArray> {
+    let batch = logmill_schema::adapt(batch, schema)
+        .map_err(|error| DataFusionError::External(Box::new(error)))?;
+    let found = filter.evaluate(&batch)?.into_array(batch.num_rows())?;
+    let found = found.as_boolean_opt().ok_or_else(|| {
+        DataFusionError::Internal("a delete's filter is not a condition".to_owned())
+    })?;
+    // IS TRUE is never null.
+    Ok(found.clone())
+}
+
 impl DeleteMatcher for Matcher {
-    fn matches(
+    fn prepare(
         &self,
         predicate: &str,
-        batch: &RecordBatch,
-    ) -> std::result::Result<BooleanArray, String> {
-        self.evaluate(predicate, batch)
+        columns: &[(String, ColumnType)],
+    ) -> std::result::Result<DeleteFilter, String> {
+        self.filter(predicate, columns)
             .map_err(|error| error.to_string())
     }
 }

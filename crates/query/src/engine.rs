@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use datafusion::dataframe::DataFrame;
-use datafusion::physical_plan::execute_stream;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use logmill_model::ErrorKind;
 use logmill_query_api::{
     Error, LogQuery, Page, QueryEngine, QueryLimits, RecordStream, Result, SqlAnswer, SqlQuery,
@@ -18,8 +17,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::cursor::Cursor;
 use crate::deletes::Matcher;
 use crate::errors::translate;
-use crate::page::{PageQuery, in_order, matching, projection};
-use crate::session::Environment;
+use crate::page::{PageQuery, projection};
+use crate::records::{self, First};
+use crate::session::{Environment, Session};
 use crate::sql;
 use crate::stream::{AbortOnDrop, Answer, Bounds, Execution};
 
@@ -182,7 +182,7 @@ impl Inner {
         let table = snapshot.schema.clone();
         let session = self
             .environment
-            .structured_session(snapshot)
+            .session(snapshot)
             .map_err(|error| self.translate(&error))?;
         let page = PageQuery {
             session: &session,
@@ -217,18 +217,20 @@ impl Inner {
         let table = snapshot.schema.clone();
         let session = self
             .environment
-            .structured_session(snapshot)
+            .session(snapshot)
             .map_err(|error| self.translate(&error))?;
         let (columns, warnings) = projection(&table, &query);
         let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
-        let plan = async {
-            let frame = matching(&session, &table, &query).await?;
-            in_order(frame, &query)?
-                .limit(0, Some(limit))?
-                .select(columns)
+        let first = First {
+            order: query.order,
+            rows: limit,
         };
-        let frame = plan.await.map_err(|error| self.translate(&error))?;
-        let execution = self.execute(session, frame, begun).await?;
+        let conditions = records::conditions(&table, &query);
+        let plan = session
+            .records(conditions, &columns, Some(first))
+            .await
+            .map_err(|error| self.translate(&error))?;
+        let execution = self.execute(session, plan, begun)?;
         Ok((execution, warnings))
     }
 
@@ -238,23 +240,18 @@ impl Inner {
             .environment
             .session(snapshot)
             .map_err(|error| self.translate(&error))?;
-        let frame = sql::plan(&session, &query.sql, self.limits.memory_max_bytes).await?;
-        self.execute(session, frame, begun).await
+        let plan = sql::plan(&session, &query.sql, self.limits.memory_max_bytes).await?;
+        self.execute(session, plan, begun)
     }
 
-    async fn execute(
+    fn execute(
         &self,
-        session: crate::session::Session,
-        frame: DataFrame,
+        session: Session,
+        plan: Arc<dyn ExecutionPlan>,
         begun: Instant,
     ) -> Result<Execution> {
-        let context = Arc::new(frame.task_ctx());
-        let plan = frame
-            .create_physical_plan()
-            .await
+        let batches = execute_stream(plan.clone(), session.context.clone())
             .map_err(|error| self.translate(&error))?;
-        let batches =
-            execute_stream(plan.clone(), context).map_err(|error| self.translate(&error))?;
         Ok(Execution {
             session,
             plan,

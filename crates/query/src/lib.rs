@@ -11,6 +11,7 @@ mod functions;
 mod page;
 mod predicate;
 mod pruning;
+mod records;
 mod scan;
 mod segments;
 mod session;

@@ -12,15 +12,15 @@ use arrow_array::types::TimestampNanosecondType;
 use arrow_array::{RecordBatch, UInt64Array};
 use arrow_schema::SchemaRef;
 use datafusion::common::{Column, DataFusionError};
-use datafusion::dataframe::DataFrame;
 use datafusion::logical_expr::Expr;
-use logmill_model::{TimeRange, field};
+use logmill_model::TimeRange;
 use logmill_query_api::{LogQuery, Order, Page};
 use logmill_schema::{TableSchema, record_hashes};
 
 use crate::cursor::Cursor;
 use crate::predicate;
-use crate::session::{Session, TABLE};
+use crate::records::{self, First};
+use crate::session::Session;
 use crate::stats::stats;
 
 /// What a page is made from.
@@ -37,23 +37,6 @@ const TIME_OF_ROW: &str = "__timestamp";
 
 type Result<T> = std::result::Result<T, DataFusionError>;
 
-/// Records that match, unordered: the asked columns come later.
-pub(crate) async fn matching(
-    session: &Session,
-    table: &TableSchema,
-    query: &LogQuery,
-) -> Result<DataFrame> {
-    let mut frame = session.context.table(TABLE).await?;
-    frame = frame.filter(predicate::in_range(query.range))?;
-    if let Some(text) = query.text.as_ref().and_then(predicate::has_text) {
-        frame = frame.filter(text)?;
-    }
-    for filter in &query.filters {
-        frame = frame.filter(predicate::condition(table, filter))?;
-    }
-    Ok(frame)
-}
-
 /// The asked columns, and a warning for each that no record can have.
 pub(crate) fn projection(table: &TableSchema, query: &LogQuery) -> (Vec<Expr>, Vec<String>) {
     let mut warnings = Vec::new();
@@ -69,10 +52,7 @@ pub(crate) fn projection(table: &TableSchema, query: &LogQuery) -> (Vec<Expr>, V
         }
     }
     let Some(fields) = &query.fields else {
-        let all = table
-            .columns()
-            .map(|(name, _)| Expr::Column(Column::new_unqualified(name)));
-        return (all.collect(), warnings);
+        return (all_columns(table), warnings);
     };
     let mut columns = Vec::new();
     let mut seen = Vec::new();
@@ -88,6 +68,13 @@ pub(crate) fn projection(table: &TableSchema, query: &LogQuery) -> (Vec<Expr>, V
         }
     }
     (columns, warnings)
+}
+
+fn all_columns(table: &TableSchema) -> Vec<Expr> {
+    let names = table.columns().map(|(name, _)| name);
+    names
+        .map(|name| Expr::Column(Column::new_unqualified(name)))
+        .collect()
 }
 
 /// Rows of a part of a page, each with its time.
@@ -182,22 +169,23 @@ impl PageQuery<'_> {
 
     /// Up to one more than `wanted` records, in order, after the cursor's time.
     async fn rest(&self, wanted: usize, columns: &[Expr]) -> Result<Rows> {
-        let mut frame = matching(self.session, self.table, self.query).await?;
+        let mut conditions = records::conditions(self.table, self.query);
         if let Some(cursor) = &self.cursor {
             let at = predicate::time_literal(cursor.timestamp_ns);
-            frame = frame.filter(match self.query.order {
+            conditions.push(match self.query.order {
                 Order::Desc => predicate::timestamp().lt(at),
                 Order::Asc => predicate::timestamp().gt(at),
-            })?;
+            });
         }
-        let ascending = self.query.order == Order::Asc;
         let mut selected = columns.to_vec();
         selected.push(predicate::timestamp().alias(TIME_OF_ROW));
-        let frame = frame
-            .sort(vec![predicate::timestamp().sort(ascending, false)])?
-            .limit(0, Some(wanted.saturating_add(1)))?
-            .select(selected)?;
-        let batches = self.collect(frame).await?;
+        let first = First {
+            order: self.query.order,
+            rows: wanted.saturating_add(1),
+        };
+        let session = self.session;
+        let plan = session.records(conditions, &selected, Some(first)).await?;
+        let batches = session.collect(plan).await?;
         let mut rows = Rows {
             batches: Vec::new(),
             times: Vec::new(),
@@ -222,9 +210,11 @@ impl PageQuery<'_> {
             start_ns: timestamp_ns,
             end_ns: timestamp_ns.saturating_add(1),
         };
-        let frame = matching(self.session, self.table, self.query).await?;
-        let frame = frame.filter(predicate::in_range(range))?;
-        let all = self.collect(frame.clone()).await?;
+        let mut conditions = records::conditions(self.table, self.query);
+        conditions.push(predicate::in_range(range));
+        let whole = all_columns(self.table);
+        let plan = self.session.records(conditions, &whole, None).await?;
+        let all = self.session.collect(plan).await?;
         // The asked columns are computed from the very batches that were hashed, so that rows cannot be confused.
         let schema = match all.first() {
             Some(batch) => batch.schema(),
@@ -262,7 +252,7 @@ impl PageQuery<'_> {
         let records = if all.num_rows() == 0 {
             all
         } else {
-            self.project(all, columns).await?
+            self.session.project(&all, columns)?
         };
         Ok(Group {
             records,
@@ -270,27 +260,6 @@ impl PageQuery<'_> {
             given_before,
             hash_before,
         })
-    }
-
-    /// The asked columns of rows that are in memory.
-    async fn project(&self, all: RecordBatch, columns: &[Expr]) -> Result<RecordBatch> {
-        let rows = all.num_rows();
-        let frame = self
-            .session
-            .context
-            .read_batch(all)?
-            .select(columns.to_vec())?;
-        let schema = Arc::new(frame.schema().as_arrow().clone());
-        let batches = frame.collect().await?;
-        let projected = arrow_select::concat::concat_batches(&schema, &batches)?;
-        debug_assert_eq!(projected.num_rows(), rows);
-        Ok(projected)
-    }
-
-    async fn collect(&self, frame: DataFrame) -> Result<Vec<RecordBatch>> {
-        let context = frame.task_ctx();
-        let plan = frame.create_physical_plan().await?;
-        datafusion::physical_plan::collect(plan, Arc::new(context)).await
     }
 }
 
@@ -344,12 +313,4 @@ fn head(batches: &[RecordBatch], mut rows: usize) -> Vec<RecordBatch> {
         rows -= some;
     }
     kept
-}
-
-/// The records' order.
-pub(crate) fn in_order(frame: DataFrame, query: &LogQuery) -> Result<DataFrame> {
-    let ascending = query.order == Order::Asc;
-    frame.sort(vec![
-        Expr::Column(Column::new_unqualified(field::TIMESTAMP)).sort(ascending, false),
-    ])
 }

@@ -1,5 +1,6 @@
 //! The plan that reads segments: what pruning left of them, dealt out to the query's threads.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -31,8 +32,8 @@ use crate::time_literals::TimeLiterals;
 /// The private address under which a session knows the store's objects.
 pub(crate) const OBJECTS_URL: &str = "logmill://store/";
 
-/// Fewer granules are not worth a second thread.
-const ONE_THREAD_GRANULES: u32 = 8;
+/// See [`few`].
+const FEW_GRANULES: u32 = 8;
 
 /// What a scan was asked for.
 pub(crate) struct Asked<'a> {
@@ -52,6 +53,24 @@ struct Part {
     segment: Arc<OpenSegment>,
     source: Source,
     granules: GranuleSet,
+}
+
+impl Part {
+    /// The row groups of which something is to be read.
+    fn row_groups(&self) -> Vec<usize> {
+        let is_read = |row_group: &usize| {
+            let mut granules = self.segment.granules_of(*row_group);
+            granules.any(|granule| self.granules.contains(granule))
+        };
+        let row_groups = 0..self.segment.file().row_groups();
+        row_groups.filter(is_read).collect()
+    }
+}
+
+/// Whether so little is left to be read that neither another thread nor more pruning would gain anything.
+fn few(parts: &[Part]) -> bool {
+    let granules: u32 = parts.iter().map(|part| part.granules.len()).sum();
+    granules <= FEW_GRANULES
 }
 
 /// What scans of segments need.
@@ -142,7 +161,7 @@ impl SegmentScan {
             .with_parquet_file_reader_factory(Arc::new(SegmentReaders))
             .with_pushdown_filters(true)
             .with_reorder_filters(true)
-            .with_enable_page_index(true)
+            .with_enable_page_index(!few(parts))
             .with_bloom_filter_on_read(false);
         // What holds of every record need not be checked while reading.
         let all_in_range = parts.iter().all(|part| {
@@ -167,33 +186,31 @@ impl SegmentScan {
         Ok(DataSourceExec::from_data_source(config))
     }
 
-    /// Newest first, dealt out in turn, so that every thread begins with the newest it has; few segments are dealt out
-    /// by row group.
+    /// Newest first, dealt out in turn, so that every thread begins with the newest it has. The newest segments are
+    /// dealt out by row group: inside a file the oldest is first.
     fn deal(&self, parts: &[Part], asked: &Asked<'_>) -> Vec<Vec<PartitionedFile>> {
-        let granules: u32 = parts.iter().map(|part| part.granules.len()).sum();
-        let threads = if granules <= ONE_THREAD_GRANULES {
+        let threads = if few(parts) {
             1
         } else {
             asked.state.config().target_partitions().max(1)
         };
+        let (newest, others) = parts.split_at(parts.len().min(2 * threads));
+        let row_groups = newest.iter().flat_map(|part| {
+            let row_groups = part.row_groups().into_iter();
+            row_groups.map(move |row_group| (part, row_group))
+        });
+        let mut row_groups: Vec<(&Part, usize)> = row_groups.collect();
+        row_groups
+            .sort_by_key(|(part, row_group)| Reverse(part.segment.file().times(*row_group).1));
+        let row_groups = row_groups
+            .into_iter()
+            .map(|(part, row_group)| self.file(part, &[row_group], asked.schema));
+        let others = others
+            .iter()
+            .map(|part| self.file(part, &part.row_groups(), asked.schema));
         let mut groups = vec![Vec::new(); threads];
-        let mut turn = 0;
-        let by_segment = parts.len() >= 2 * threads;
-        for part in parts {
-            let mut row_groups = vec![Vec::new(); threads];
-            for row_group in 0..part.segment.file().row_groups() {
-                let mut granules = part.segment.granules_of(row_group);
-                if granules.any(|granule| part.granules.contains(granule)) {
-                    row_groups[turn % threads].push(row_group);
-                    turn += usize::from(!by_segment);
-                }
-            }
-            turn += usize::from(by_segment);
-            for (group, row_groups) in groups.iter_mut().zip(row_groups) {
-                if !row_groups.is_empty() {
-                    group.push(self.file(part, &row_groups, asked.schema));
-                }
-            }
+        for (turn, file) in row_groups.chain(others).enumerate() {
+            groups[turn % threads].push(file);
         }
         groups.retain(|group| !group.is_empty());
         groups
@@ -206,15 +223,18 @@ impl SegmentScan {
         if let Ok(time) = schema.index_of(field::TIMESTAMP)
             && let Some(column) = statistics.column_statistics.get_mut(time)
         {
-            let instant = |t_ns| {
-                Precision::Inexact(ScalarValue::TimestampNanosecond(
+            let instant = |t_ns: Option<i64>| match t_ns {
+                Some(t_ns) => Precision::Inexact(ScalarValue::TimestampNanosecond(
                     Some(t_ns),
                     Some("UTC".into()),
-                ))
+                )),
+                None => Precision::Absent,
             };
+            let file = part.segment.file();
+            let times = || row_groups.iter().map(|row_group| file.times(*row_group));
             *column = ColumnStatistics {
-                min_value: instant(row.min_timestamp_ns),
-                max_value: instant(row.max_timestamp_ns),
+                min_value: instant(times().map(|(min, _)| min).min()),
+                max_value: instant(times().map(|(_, max)| max).max()),
                 ..ColumnStatistics::new_unknown()
             };
         }

@@ -1,7 +1,12 @@
-//! A DataFusion session for one query: its memory, its one table, its functions.
+//! What all queries share, and a session for one: its memory, its one table.
+//!
+//! DataFusion's state holds hundreds of functions and rules and is costly to make and to copy; it is made once. Plans of
+//! structured queries are put together over it as it is; only SQL, which finds its table by name, works on a copy.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use arrow_array::RecordBatch;
 use datafusion::catalog::{
     CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList,
     MemorySchemaProvider, SchemaProvider,
@@ -10,13 +15,10 @@ use datafusion::common::Result;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
-use datafusion::execution::{SessionState, SessionStateBuilder};
-use datafusion::optimizer::optimize_projections::OptimizeProjections;
-use datafusion::optimizer::push_down_filter::PushDownFilter;
-use datafusion::optimizer::push_down_limit::PushDownLimit;
-use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
+use datafusion::execution::{SessionState, SessionStateBuilder, TaskContext};
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
-use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::prelude::SessionConfig;
 use logmill_query_api::QueryLimits;
 use logmill_store::{Snapshot, Store};
 use url::Url;
@@ -27,16 +29,14 @@ use crate::segments::{Objects, ScanCounts, SegmentCache};
 use crate::table::LogsTable;
 
 /// The one table's name.
-pub(crate) const TABLE: &str = "logs";
+const TABLE: &str = "logs";
 
 /// Where the table is, for names that say so.
 const CATALOG: (&str, &str) = ("logmill", "public");
 
-/// What all queries share: the state that sessions begin with, the segments that were opened.
+/// What all queries share: functions, rules and options; the segments that were opened.
 pub(crate) struct Environment {
     state: Arc<SessionState>,
-    /// The state of structured queries: of the optimizer's rules they need the fewest.
-    structured: Arc<SessionState>,
     runtime: RuntimeEnv,
     memory_max_bytes: usize,
     objects: Objects,
@@ -45,7 +45,10 @@ pub(crate) struct Environment {
 
 /// A query's session.
 pub(crate) struct Session {
-    pub(crate) context: SessionContext,
+    /// Shared by all queries: it knows no table.
+    pub(crate) state: Arc<SessionState>,
+    /// With the query's own memory.
+    pub(crate) context: Arc<TaskContext>,
     pub(crate) table: Arc<LogsTable>,
 }
 
@@ -62,17 +65,7 @@ impl Environment {
             store.local_root().map(ToOwned::to_owned),
         );
         Ok(Self {
-            state: Arc::new(builder(threads).build()),
-            structured: Arc::new(
-                builder(threads)
-                    .with_optimizer_rules(vec![
-                        Arc::new(SimplifyExpressions::new()),
-                        Arc::new(PushDownFilter::new()),
-                        Arc::new(PushDownLimit::new()),
-                        Arc::new(OptimizeProjections::new()),
-                    ])
-                    .build(),
-            ),
+            state: Arc::new(state(threads)),
             runtime,
             memory_max_bytes: bytes(limits.memory_max_bytes),
             objects,
@@ -80,22 +73,13 @@ impl Environment {
         })
     }
 
-    /// The state that sessions begin with.
+    /// The state that queries share.
     pub(crate) fn state(&self) -> Arc<SessionState> {
         self.state.clone()
     }
 
-    /// A session for SQL over a snapshot, with memory of its own.
+    /// A session over a snapshot, with memory of its own.
     pub(crate) fn session(&self, snapshot: Snapshot) -> Result<Session> {
-        self.session_of(&self.state, snapshot)
-    }
-
-    /// A session for a structured query.
-    pub(crate) fn structured_session(&self, snapshot: Snapshot) -> Result<Session> {
-        self.session_of(&self.structured, snapshot)
-    }
-
-    fn session_of(&self, state: &SessionState, snapshot: Snapshot) -> Result<Session> {
         let memory = Arc::new(GreedyMemoryPool::new(self.memory_max_bytes));
         let runtime = RuntimeEnvBuilder::from_runtime_env(&self.runtime)
             .with_memory_pool(memory)
@@ -106,15 +90,38 @@ impl Environment {
             cache: self.cache.clone(),
             counts: Arc::new(ScanCounts::default()),
         };
-        let table = Arc::new(LogsTable::new(snapshot, scan));
-        let state = SessionStateBuilder::new_from_existing(state.clone())
-            .with_runtime_env(runtime)
-            .with_catalog_list(catalog(table.clone())?)
-            .build();
+        // Functions are looked up by name while planning, never while running.
+        let context = TaskContext::new(
+            None,
+            self.state.session_id().to_owned(),
+            self.state.config().clone(),
+            HashMap::new(),
+            HashMap::new(),
+            HashMap::new(),
+            HashMap::new(),
+            runtime,
+        );
         Ok(Session {
-            context: SessionContext::new_with_state(state),
-            table,
+            state: self.state.clone(),
+            context: Arc::new(context),
+            table: Arc::new(LogsTable::new(snapshot, scan)),
         })
+    }
+}
+
+impl Session {
+    /// A state in which the table has a name.
+    pub(crate) fn named(&self) -> Result<SessionState> {
+        let mut state = self.state.as_ref().clone();
+        state.register_catalog_list(catalog(self.table.clone())?);
+        // The instant that `now()` is.
+        state.mark_start_execution();
+        Ok(state)
+    }
+
+    /// Runs a plan to its end.
+    pub(crate) async fn collect(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Vec<RecordBatch>> {
+        datafusion::physical_plan::collect(plan, self.context.clone()).await
     }
 }
 
@@ -129,7 +136,7 @@ fn catalog(table: Arc<LogsTable>) -> Result<Arc<dyn CatalogProviderList>> {
     Ok(Arc::new(list))
 }
 
-fn builder(threads: usize) -> SessionStateBuilder {
+fn state(threads: usize) -> SessionState {
     let mut config = SessionConfig::new()
         .with_target_partitions(threads)
         .with_information_schema(true)
@@ -159,7 +166,7 @@ fn builder(threads: usize) -> SessionStateBuilder {
         .scalar_functions()
         .get_or_insert_default()
         .extend(functions::all());
-    builder
+    builder.build()
 }
 
 /// Queries do not spill: what exceeds its memory stops with a clear error instead of filling a disk.

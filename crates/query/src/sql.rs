@@ -1,7 +1,9 @@
 //! SQL: one read-only statement over the table `logs`.
 
-use datafusion::dataframe::DataFrame;
+use std::sync::Arc;
+
 use datafusion::execution::context::SQLOptions;
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 use datafusion::sql::sqlparser::dialect::GenericDialect;
@@ -20,7 +22,11 @@ const READ_ONLY: &str =
     "only questions are answered here: SELECT, WITH, EXPLAIN, SHOW TABLES, SHOW COLUMNS, DESCRIBE";
 
 /// Plans a statement that asks; any other is refused before anything is planned.
-pub(crate) async fn plan(session: &Session, sql: &str, memory_limit: u64) -> Result<DataFrame> {
+pub(crate) async fn plan(
+    session: &Session,
+    sql: &str,
+    memory_limit: u64,
+) -> Result<Arc<dyn ExecutionPlan>> {
     let failed = |error| translate(&error, memory_limit);
     if sql.len() > STATEMENT_MAX_BYTES {
         let message = format!(
@@ -54,23 +60,15 @@ pub(crate) async fn plan(session: &Session, sql: &str, memory_limit: u64) -> Res
     if !asks(&statement) {
         return Err(Error::Forbidden(READ_ONLY.to_owned()));
     }
-    let plan = session
-        .context
-        .state()
-        .statement_to_plan(statement)
-        .await
-        .map_err(failed)?;
+    let state = session.named().map_err(failed)?;
+    let plan = state.statement_to_plan(statement).await.map_err(failed)?;
     SQLOptions::new()
         .with_allow_ddl(false)
         .with_allow_dml(false)
         .with_allow_statements(false)
         .verify_plan(&plan)
         .map_err(failed)?;
-    session
-        .context
-        .execute_logical_plan(plan)
-        .await
-        .map_err(failed)
+    state.create_physical_plan(&plan).await.map_err(failed)
 }
 
 /// Whether a statement only asks.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow_array::{BooleanArray, RecordBatch};
 use logmill_catalog::{DeleteId, DeleteRow};
 use logmill_model::{TenantId, TimeRange};
+use logmill_schema::ColumnType;
 
 use crate::{Result, SegmentHandle, Store};
 
@@ -20,9 +21,16 @@ pub struct PendingDelete {
 
 /// What tells which records a delete is about: the query engine.
 pub trait DeleteMatcher: Send + Sync + std::fmt::Debug {
-    /// For each row of `batch` whether the predicate holds; null is no. The error is a sentence for the log.
-    fn matches(&self, predicate: &str, batch: &RecordBatch) -> Result<BooleanArray, String>;
+    /// Prepares a delete's predicate for batches of a segment that has these columns. The error is a sentence for the log.
+    fn prepare(
+        &self,
+        predicate: &str,
+        columns: &[(String, ColumnType)],
+    ) -> Result<DeleteFilter, String>;
 }
+
+/// For each row of a batch whether it is to be deleted; null is no. The error is a sentence for the log.
+pub type DeleteFilter = Box<dyn Fn(&RecordBatch) -> Result<BooleanArray, String> + Send>;
 
 impl Store {
     /// Says how deletes are understood; until then, segments with deletes are not compacted.
@@ -63,5 +71,14 @@ impl Store {
     /// The tenant's delete of this id; none where it is unknown or another tenant's.
     pub async fn delete(&self, tenant: &TenantId, id: &DeleteId) -> Result<Option<DeleteRow>> {
         Ok(self.catalog.delete(tenant, id).await?)
+    }
+
+    /// Forgets deletes that were finished longer ago than they are kept.
+    pub(crate) async fn expire_deletes(&self) -> Result<()> {
+        let ttl_ms = i64::try_from(self.options.finished_deletes_ttl_ms).unwrap_or(i64::MAX);
+        let ttl_ns = ttl_ms.saturating_mul(1_000_000);
+        let before_ns = self.clock.now_ns().saturating_sub(ttl_ns);
+        self.catalog.expire_deletes(before_ns).await?;
+        Ok(())
     }
 }

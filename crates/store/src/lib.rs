@@ -28,7 +28,7 @@ mod store;
 pub use admission::ColumnAdmission;
 pub use append::{AppendRequest, Appended, Prepared};
 pub use compaction::CompactionOptions;
-pub use delete::{DeleteMatcher, PendingDelete};
+pub use delete::{DeleteFilter, DeleteMatcher, PendingDelete};
 pub use doctor::{CatalogReport, SegmentProblem, verify};
 pub use error::{Error, Result};
 pub use idempotency::{Answer, IdempotencyKey, IdempotencyOutcome, IdempotencyPermit};

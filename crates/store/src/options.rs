@@ -25,6 +25,8 @@ pub struct StoreOptions {
     pub idempotency_ttl_ms: u64,
     /// Keys remembered at most; beyond it requests with a new key get 429.
     pub idempotency_max_keys: u64,
+    /// How long a delete by query can be asked for once it is finished.
+    pub finished_deletes_ttl_ms: u64,
     /// A file of the write-ahead log is closed at this length.
     pub wal_file_max_bytes: u64,
     /// Level of zstd of segments.
@@ -45,6 +47,7 @@ impl Default for StoreOptions {
             tenants_max: 1_000,
             idempotency_ttl_ms: 24 * 3_600_000,
             idempotency_max_keys: 1_000_000,
+            finished_deletes_ttl_ms: 30 * 24 * 3_600_000,
             wal_file_max_bytes: 64 << 20,
             zstd_level: 1,
             compaction: CompactionOptions::default(),

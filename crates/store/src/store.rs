@@ -438,6 +438,9 @@ async fn run_janitor(store: Weak<Store>) {
         if let Err(error) = store.expire_answers().await {
             tracing::warn!(%error, "forgetting idempotency keys failed; it is tried again");
         }
+        if let Err(error) = store.expire_deletes().await {
+            tracing::warn!(%error, "forgetting finished deletes failed; it is tried again");
+        }
     }
 }
 

@@ -237,17 +237,52 @@ async fn replacements_and_deletes(catalog: &dyn Catalog, there: &SegmentRow) {
         Some(90)
     );
 
-    // A delete of nothing is finished at once.
     let nothing = DeleteRow {
         segments: 0,
         segments_left: 0,
         ..delete_of_one("D3")
     };
-    catalog.begin_delete(nothing, &[]).await.unwrap();
+    a_delete_of_nothing_is_finished_at_once(catalog, nothing).await;
+    finished_deletes_are_forgotten(catalog, delete("D4"), there).await;
+}
+
+async fn deletes_are_their_tenants(catalog: &dyn Catalog, one: &DeleteRow, two: &DeleteRow) {
+    let (own, other) = (&one.tenant, "other".parse::<TenantId>().unwrap());
     assert_eq!(
-        catalog.deletes(None).await.unwrap()[2].finished_at_ns,
-        Some(50)
+        catalog.deletes(Some(own)).await.unwrap(),
+        [one.clone(), two.clone()]
     );
+    assert!(catalog.deletes(Some(&other)).await.unwrap().is_empty());
+    let found = catalog.delete(own, &two.id).await.unwrap();
+    assert_eq!(found.as_ref(), Some(two));
+    assert_eq!(catalog.delete(&other, &two.id).await.unwrap(), None);
+    let unknown = DeleteId("D9".to_owned());
+    assert_eq!(catalog.delete(own, &unknown).await.unwrap(), None);
+}
+
+async fn a_delete_of_nothing_is_finished_at_once(catalog: &dyn Catalog, nothing: DeleteRow) {
+    catalog.begin_delete(nothing, &[]).await.unwrap();
+    let all = catalog.deletes(None).await.unwrap();
+    assert_eq!(all[2].finished_at_ns, Some(50));
+}
+
+/// Three deletes finished at 50, 70 and 90.
+async fn finished_deletes_are_forgotten(
+    catalog: &dyn Catalog,
+    running: DeleteRow,
+    segment: &SegmentRow,
+) {
+    let begun = catalog.begin_delete(running, std::slice::from_ref(&segment.id));
+    begun.await.unwrap();
+    assert_eq!(catalog.expire_deletes(50).await.unwrap(), 0);
+    assert_eq!(catalog.expire_deletes(71).await.unwrap(), 2);
+    let left = catalog.deletes(None).await.unwrap();
+    let left: Vec<_> = left.iter().map(|row| row.id.0.as_str()).collect();
+    assert_eq!(left, ["D2", "D4"]);
+    assert_eq!(catalog.expire_deletes(i64::MAX).await.unwrap(), 1);
+    let left = catalog.deletes(None).await.unwrap();
+    let left: Vec<_> = left.iter().map(|row| row.id.0.as_str()).collect();
+    assert_eq!(left, ["D4"]);
 }
 
 async fn open(path: &Path) -> SqliteCatalog {

@@ -21,7 +21,8 @@ fn python() -> PathBuf {
     python
 }
 
-fn ask(query: &str) -> String {
+/// What DuckDB answers, as Python prints it.
+pub(crate) fn ask(query: &str) -> String {
     let script = "import duckdb, sys; print(duckdb.sql(sys.argv[1]).fetchall())";
     let output = Command::new(python())
         .args(["-c", script, query])

@@ -163,6 +163,14 @@ impl Server {
         read(self.agent.get(format!("{}{path}", self.url)).call()?)
     }
 
+    pub(crate) fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Response {
+        let mut request = self.agent.get(format!("{}{path}", self.url));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        read(request.call().unwrap()).unwrap()
+    }
+
     pub(crate) fn post(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
         self.try_post(path, headers, body).unwrap()
     }

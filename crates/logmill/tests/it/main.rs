@@ -10,6 +10,7 @@ mod bad_input;
 mod command_line;
 mod connections;
 mod crash;
+mod deletes;
 mod duckdb;
 mod harness;
 mod ingest;

@@ -10,7 +10,7 @@ use datafusion::common::{DataFusionError, Result, ScalarValue};
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
-use logmill_model::token::{contains_phrase, contains_token, folded_tokens};
+use logmill_model::token::{Phrase, folded_tokens};
 
 /// Whether a text has a word.
 pub(crate) fn has_token() -> Arc<ScalarUDF> {
@@ -88,17 +88,11 @@ impl ScalarUDFImpl for TextFunction {
                 let Some(Some(wanted)) = wanted.try_as_str() else {
                     return Ok(ColumnarValue::Scalar(ScalarValue::Boolean(None)));
                 };
-                let tokens = self.tokens(wanted)?;
-                match tokens.as_slice() {
-                    [token] => texts
-                        .iter()
-                        .map(|t| t.map(|t| contains_token(t, token)))
-                        .collect(),
-                    tokens => texts
-                        .iter()
-                        .map(|t| t.map(|t| contains_phrase(t, tokens)))
-                        .collect(),
-                }
+                let mut phrase = Phrase::new(self.tokens(wanted)?);
+                texts
+                    .iter()
+                    .map(|text| text.map(|text| phrase.is_in(text)))
+                    .collect()
             }
             ColumnarValue::Array(wanted) => {
                 let wanted = cast(wanted, &DataType::Utf8View)?;
@@ -106,7 +100,8 @@ impl ScalarUDFImpl for TextFunction {
                 pairs
                     .map(|pair| match pair {
                         (Some(text), Some(wanted)) => {
-                            Ok(Some(contains_phrase(text, &self.tokens(wanted)?)))
+                            let mut phrase = Phrase::new(self.tokens(wanted)?);
+                            Ok(Some(phrase.is_in(text)))
                         }
                         _ => Ok(None),
                     })

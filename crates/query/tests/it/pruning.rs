@@ -1,7 +1,7 @@
 //! Random conditions, checked against every row.
 
 use logmill_model::TimeRange;
-use logmill_model::token::{contains_phrase, folded_tokens};
+use logmill_model::token::{Phrase, folded_tokens};
 use logmill_query_api::{LogQuery, Order, TextQuery};
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
@@ -111,7 +111,9 @@ fn leaf(random: &mut ChaCha8Rng, all: &[Row]) -> (String, Check) {
             let whole = format!("has_phrase({column}, '{word}')");
             (
                 whole,
-                on(column, move |value| contains_phrase(value, &tokens)),
+                on(column, move |value| {
+                    Phrase::new(tokens.clone()).is_in(value)
+                }),
             )
         }
         1 => {
@@ -119,7 +121,9 @@ fn leaf(random: &mut ChaCha8Rng, all: &[Row]) -> (String, Check) {
             let whole = format!("has_phrase({column}, '{sql}')");
             (
                 whole,
-                on(column, move |value| contains_phrase(value, &tokens)),
+                on(column, move |value| {
+                    Phrase::new(tokens.clone()).is_in(value)
+                }),
             )
         }
         2 => (
@@ -322,7 +326,7 @@ async fn pages_find_words_as_they_are_written_within_nanoseconds() {
                 && row
                     .message
                     .as_deref()
-                    .is_some_and(|text| contains_phrase(text, &tokens))
+                    .is_some_and(|text| Phrase::new(tokens.clone()).is_in(text))
         };
         let mut expected: Vec<i64> = all.iter().filter(matches).map(|row| row.n).collect();
         if order == Order::Desc {

@@ -18,7 +18,7 @@ use tokio::runtime::Handle;
 use super::upload::Upload;
 use crate::memtable::memory_size;
 use crate::objects::Objects;
-use crate::{DeleteMatcher, Error, PendingDelete, Result, SegmentHandle, Store};
+use crate::{DeleteFilter, DeleteMatcher, Error, PendingDelete, Result, SegmentHandle, Store};
 
 /// Row groups of fewer rows (on average over a segment) are written anew together.
 const ROW_GROUP_ROWS_MIN: usize = 1 << 16;
@@ -57,7 +57,7 @@ pub(super) struct Merged {
 struct Source {
     handle: Arc<SegmentHandle>,
     file: SegmentFile,
-    deletes: Vec<Arc<PendingDelete>>,
+    deletes: Vec<(DeleteId, DeleteFilter)>,
 }
 
 impl Source {
@@ -78,7 +78,7 @@ impl Merge {
             let applied = source
                 .deletes
                 .iter()
-                .map(|delete| (segment.clone(), delete.id.clone()));
+                .map(|(id, _)| (segment.clone(), id.clone()));
             merged.settled.extend(applied);
         }
         let mut output = Output::new(&self, &sources);
@@ -90,7 +90,7 @@ impl Merge {
                 self.check_open()?;
                 let bytes = self.row_group(source, row_group)?;
                 for batch in source.file.decode_row_group(row_group, &bytes)? {
-                    let kept = self.apply_deletes(source, batch, &mut merged)?;
+                    let kept = Self::apply_deletes(source, batch, &mut merged)?;
                     output.add(kept)?;
                 }
             }
@@ -118,11 +118,29 @@ impl Merge {
         let file = self
             .runtime
             .block_on(self.objects.open_segment(&row.path, row.bytes))?;
+        let pending = handle.deletes();
+        let deletes = pending.iter().map(|delete| self.prepare(delete, &file));
         Ok(Source {
+            deletes: deletes.collect::<Result<_>>()?,
             handle: handle.clone(),
             file,
-            deletes: handle.deletes(),
         })
+    }
+
+    fn prepare(
+        &self,
+        delete: &PendingDelete,
+        file: &SegmentFile,
+    ) -> Result<(DeleteId, DeleteFilter)> {
+        let Some(matcher) = &self.matcher else {
+            return Err(Error::Internal(
+                "there is nothing that understands deletes".to_owned(),
+            ));
+        };
+        let filter = matcher
+            .prepare(&delete.predicate, &file.metadata().columns)
+            .map_err(|problem| not_applied(&delete.id, &problem))?;
+        Ok((delete.id.clone(), filter))
     }
 
     fn read(&self, source: &Source, range: Range<u64>) -> Result<Bytes> {
@@ -140,21 +158,13 @@ impl Merge {
 
     /// The rows that no delete is about.
     fn apply_deletes(
-        &self,
         source: &Source,
         batch: RecordBatch,
         merged: &mut Merged,
     ) -> Result<RecordBatch> {
         let mut batch = batch;
-        for delete in &source.deletes {
-            let Some(matcher) = &self.matcher else {
-                return Err(Error::Internal(
-                    "there is nothing that understands deletes".to_owned(),
-                ));
-            };
-            let matches = matcher
-                .matches(&delete.predicate, &batch)
-                .map_err(|problem| Error::Internal(format!("delete {}: {problem}", delete.id.0)))?;
+        for (id, filter) in &source.deletes {
+            let matches = filter(&batch).map_err(|problem| not_applied(id, &problem))?;
             let keep: BooleanArray = (0..matches.len())
                 .map(|row| Some(matches.is_null(row) || !matches.value(row)))
                 .collect();
@@ -165,15 +175,19 @@ impl Merge {
             match merged
                 .deleted_rows
                 .iter_mut()
-                .find(|(id, _)| *id == delete.id)
+                .find(|(other, _)| other == id)
             {
                 Some((_, rows)) => *rows += gone,
-                None => merged.deleted_rows.push((delete.id.clone(), gone)),
+                None => merged.deleted_rows.push((id.clone(), gone)),
             }
             batch = kept;
         }
         Ok(batch)
     }
+}
+
+fn not_applied(id: &DeleteId, problem: &str) -> Error {
+    Error::Internal(format!("delete {}: {problem}", id.0))
 }
 
 /// The segment under construction. It is begun with its first rows: encodings are chosen from them.

@@ -19,7 +19,8 @@ use logmill_model::{ManualClock, TenantId, TimeRange};
 use logmill_schema::ColumnType;
 use logmill_store::object_storage::LocalObjects;
 use logmill_store::{
-    AppendRequest, CompactionOptions, DeleteMatcher, Result, SegmentHandle, Store, StoreOptions,
+    AppendRequest, CompactionOptions, DeleteFilter, DeleteMatcher, Result, SegmentHandle, Store,
+    StoreOptions,
 };
 use object_store::path::Path;
 use object_store::{
@@ -171,18 +172,24 @@ pub(crate) fn request(owner: &str, numbers: &[i64]) -> AppendRequest {
 struct Below;
 
 impl DeleteMatcher for Below {
-    fn matches(&self, predicate: &str, batch: &RecordBatch) -> Result<BooleanArray, String> {
+    fn prepare(
+        &self,
+        predicate: &str,
+        _columns: &[(String, ColumnType)],
+    ) -> Result<DeleteFilter, String> {
         let predicate: serde_json::Value =
             serde_json::from_str(predicate).map_err(|error| error.to_string())?;
         let below = predicate["filters"]["below"].as_i64().ok_or("no number")?;
-        let numbers = batch
-            .column_by_name("n")
-            .unwrap()
-            .as_primitive::<Int64Type>();
-        Ok(numbers
-            .iter()
-            .map(|number| number.map(|number| number < below))
-            .collect())
+        Ok(Box::new(move |batch| {
+            let numbers = batch
+                .column_by_name("n")
+                .unwrap()
+                .as_primitive::<Int64Type>();
+            Ok(numbers
+                .iter()
+                .map(|number| number.map(|number| number < below))
+                .collect())
+        }))
     }
 }
 
@@ -209,7 +216,8 @@ pub(crate) async fn found(store: &Store, owner: &str) -> Vec<i64> {
         let bytes = object(store, segment).await;
         for mut batch in logmill_segment::decode(&bytes).unwrap() {
             for delete in segment.deletes() {
-                let gone = Below.matches(&delete.predicate, &batch).unwrap();
+                let filter = Below.prepare(&delete.predicate, &[]).unwrap();
+                let gone = filter(&batch).unwrap();
                 let keep: BooleanArray = gone.iter().map(|gone| Some(gone != Some(true))).collect();
                 batch = arrow_select::filter::filter_record_batch(&batch, &keep).unwrap();
             }
@@ -306,6 +314,9 @@ impl Catalog for FailingCatalog {
         id: &DeleteId,
     ) -> Result<Option<DeleteRow>, CatalogError> {
         self.inner.delete(tenant, id).await
+    }
+    async fn expire_deletes(&self, before_ns: i64) -> Result<u64, CatalogError> {
+        self.inner.expire_deletes(before_ns).await
     }
     async fn pending_deletes(&self) -> Result<Vec<(SegmentId, DeleteId)>, CatalogError> {
         self.inner.pending_deletes().await
