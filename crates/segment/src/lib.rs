@@ -12,6 +12,7 @@ mod order;
 mod read;
 mod rollup;
 mod text_chunk;
+mod verify;
 mod write;
 
 pub use error::{Error, Result};
@@ -20,6 +21,7 @@ pub use metadata::SegmentMetadata;
 pub use order::{Position, positions, timestamps};
 pub use read::{RowGroupBytes, SegmentFile, decode};
 pub use rollup::{Cell, ROLLUP_CELLS_MAX, Rollup, RollupLocation};
+pub use verify::{Depth, Part, Problem, verify};
 pub use write::{SegmentOptions, SegmentSummary, SegmentWriter, encode, encode_rows};
 
 /// Rows of a granule: the unit of data pages, of the page index and of the token index.

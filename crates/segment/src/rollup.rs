@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use logmill_model::field;
+use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::{Error, Result};
+use crate::gather::{Columns, Dictionary};
+use crate::{Error, Position, Result};
 
 /// One minute, in nanoseconds.
 const MINUTE_NS: i64 = 60_000_000_000;
@@ -75,12 +78,50 @@ impl Rollup {
     /// Adds records of one minute, service and level.
     pub fn add(&mut self, minute: i64, service: u32, level: u32, count: u64) {
         let service = if self.services_together { 0 } else { service };
-        *self.counts.entry((minute, service, level)).or_default() += count;
+        self.add_to_cell((minute, service, level), count);
         if self.counts.len() > ROLLUP_CELLS_MAX && !self.services_together {
             self.services_together = true;
             for ((minute, _, level), count) in std::mem::take(&mut self.counts) {
-                *self.counts.entry((minute, 0, level)).or_default() += count;
+                self.add_to_cell((minute, 0, level), count);
             }
+        }
+    }
+
+    /// What a damaged rollup says may be more than a number holds.
+    fn add_to_cell(&mut self, cell: (i64, u32, u32), count: u64) {
+        let known = self.counts.entry(cell).or_default();
+        *known = known.saturating_add(count);
+    }
+
+    /// Adds rows.
+    pub(crate) fn count(&mut self, columns: &Columns<'_>, rows: &[Position]) {
+        let services = columns.dictionary(field::SERVICE);
+        let levels = columns.dictionary(field::LEVEL);
+        let key = |of: Option<&Dictionary>, at: &Position| of.and_then(|of| of.key(at));
+        let mut counts: FxHashMap<_, u64> = FxHashMap::default();
+        let (mut last, mut run) = (None, 0);
+        for at in rows {
+            let minute = Self::minute_of(columns.time(at));
+            let cell = (minute, key(services, at), key(levels, at));
+            if last != Some(cell) {
+                if let Some(last) = last.replace(cell) {
+                    *counts.entry(last).or_default() += run;
+                }
+                run = 0;
+            }
+            run += 1;
+        }
+        if let Some(last) = last {
+            *counts.entry(last).or_default() += run;
+        }
+        let name = |of: Option<&'_ Dictionary>, key: Option<u32>| {
+            of.zip(key)
+                .and_then(|(of, key)| of.values().get(key as usize).cloned())
+        };
+        for ((minute, service, level), count) in counts {
+            let service = self.name(name(services, service).as_deref());
+            let level = self.name(name(levels, level).as_deref());
+            self.add(minute, service, level, count);
         }
     }
 
@@ -89,7 +130,7 @@ impl Rollup {
         if other.services_together && !self.services_together {
             self.services_together = true;
             for ((minute, _, level), count) in std::mem::take(&mut self.counts) {
-                *self.counts.entry((minute, 0, level)).or_default() += count;
+                self.add_to_cell((minute, 0, level), count);
             }
         }
         let names: Vec<u32> = other
@@ -126,7 +167,7 @@ impl Rollup {
 
     /// All records.
     pub fn rows(&self) -> u64 {
-        self.counts.values().sum()
+        self.counts.values().copied().fold(0, u64::saturating_add)
     }
 
     /// Writes it to `out`: numbers as LEB128, compressed with zstd.
@@ -196,8 +237,7 @@ impl Rollup {
             minute = minute.wrapping_add((step >> 1).cast_signed() ^ -(step & 1).cast_signed());
             let (service, level) = (number(take(&mut rest)?), number(take(&mut rest)?));
             let count = take(&mut rest)?;
-            let cell = rollup.counts.entry((minute, service, level)).or_default();
-            *cell = cell.saturating_add(count);
+            rollup.add_to_cell((minute, service, level), count);
         }
         Ok(rollup)
     }
@@ -277,6 +317,18 @@ mod tests {
             prop_assert!(Rollup::read(&location, &out).is_err());
             let _ = Rollup::parse(&out);
         }
+    }
+
+    #[test]
+    fn counts_that_no_number_holds_are_read_and_merged() {
+        let mut rollup = Rollup::default();
+        rollup.add(0, 0, 0, u64::MAX);
+        rollup.add(1, 0, 0, u64::MAX);
+        let mut out = Vec::new();
+        let location = rollup.write(0, &mut out).unwrap();
+        let mut read = Rollup::read(&location, &out).unwrap();
+        read.merge(&rollup);
+        assert_eq!((read.rows(), read), (u64::MAX, rollup));
     }
 
     #[test]

@@ -16,10 +16,9 @@ use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::ParquetError;
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
-use rustc_hash::FxHashMap;
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::gather::{Column, Columns, Dictionary, gather, indices};
+use crate::gather::{Column, Columns, gather, indices};
 use crate::index::{ColumnSeed, IndexBuilder, TokenIndex, Tokeniser};
 use crate::order::{self, Position, positions};
 use crate::read::{RowGroupBytes, SegmentFile};
@@ -297,40 +296,12 @@ impl<W: Write + Send> SegmentWriter<W> {
 
     /// Counts rows into the rollup, and takes their times in.
     fn count(&mut self, columns: &Columns<'_>, rows: &[Position]) {
-        let services = columns.dictionary(field::SERVICE);
-        let levels = columns.dictionary(field::LEVEL);
-        let key = |of: Option<&Dictionary>, at: &Position| of.and_then(|of| of.key(at));
-        let cell = |at: &Position| {
-            let minute = Rollup::minute_of(columns.time(at));
-            (minute, key(services, at), key(levels, at))
-        };
-        let mut counts: FxHashMap<_, u64> = FxHashMap::default();
-        let (mut last, mut run) = (None, 0);
         for at in rows {
             let time = columns.time(at);
             let (oldest, newest) = self.times.unwrap_or((time, time));
             self.times = Some((oldest.min(time), newest.max(time)));
-            let cell = cell(at);
-            if last != Some(cell) {
-                if let Some(last) = last.replace(cell) {
-                    *counts.entry(last).or_default() += run;
-                }
-                run = 0;
-            }
-            run += 1;
         }
-        if let Some(last) = last {
-            *counts.entry(last).or_default() += run;
-        }
-        let name = |of: Option<&'_ Dictionary>, key: Option<u32>| {
-            of.zip(key)
-                .and_then(|(of, key)| of.values().get(key as usize).cloned())
-        };
-        for ((minute, service, level), count) in counts {
-            let service = self.rollup.name(name(services, service).as_deref());
-            let level = self.rollup.name(name(levels, level).as_deref());
-            self.rollup.add(minute, service, level, count);
-        }
+        self.rollup.count(columns, rows);
     }
 
     /// Whether row groups of `source` can be taken over as they are: it has an index, granules of our size, and no

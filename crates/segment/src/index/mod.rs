@@ -124,6 +124,14 @@ impl IndexBuilder {
         }
     }
 
+    /// Every pair that was added, in ascending order.
+    pub(crate) fn into_pairs(self) -> Vec<u64> {
+        let mut pairs = self.pairs;
+        pairs.sort_unstable();
+        pairs.dedup();
+        pairs
+    }
+
     /// Takes another index in, from its blocks; its granule 0 is `first_granule` here.
     pub(crate) fn add_index(&mut self, index: TokenIndex, blocks: &[u8], first_granule: u32) {
         self.sources
@@ -387,6 +395,18 @@ impl TokenIndex {
             Ok(token < hash)
         })?;
         Ok(found)
+    }
+
+    /// Every pair of all buckets in ascending order, from the bytes of all blocks; and how many blocks are damaged.
+    pub(crate) fn all_pairs(&self, blocks: &[u8]) -> (Vec<u64>, u32) {
+        let (mut pairs, mut damaged) = (Vec::new(), 0);
+        for bucket in 0..1 << self.location.buckets_log2 {
+            let read = self.pairs_of(bucket, blocks, &mut |hash, granule| {
+                pairs.push(pair(hash, granule));
+            });
+            damaged += u32::from(read.is_err());
+        }
+        (pairs, damaged)
     }
 
     /// Every pair of a token and a granule of a bucket, in ascending order, from the bytes of all blocks.
