@@ -5,3 +5,4 @@
 mod deletes;
 mod harness;
 mod pruning;
+mod segments;
