@@ -218,12 +218,7 @@ async fn replacements_and_deletes(catalog: &dyn Catalog, there: &SegmentRow) {
         Some(90)
     );
 
-    let nothing = DeleteRow {
-        segments: 0,
-        segments_left: 0,
-        ..delete("D3")
-    };
-    a_delete_of_nothing_is_finished_at_once(catalog, nothing).await;
+    a_delete_of_nothing_is_finished_at_once(catalog, delete("D3")).await;
     finished_deletes_are_forgotten(catalog, delete("D4"), there).await;
 }
 
@@ -241,7 +236,12 @@ async fn deletes_are_their_tenants(catalog: &dyn Catalog, one: &DeleteRow, two: 
     assert_eq!(catalog.delete(own, &unknown).await.unwrap(), None);
 }
 
-async fn a_delete_of_nothing_is_finished_at_once(catalog: &dyn Catalog, nothing: DeleteRow) {
+async fn a_delete_of_nothing_is_finished_at_once(catalog: &dyn Catalog, delete: DeleteRow) {
+    let nothing = DeleteRow {
+        segments: 0,
+        segments_left: 0,
+        ..delete
+    };
     catalog.begin_delete(nothing, &[]).await.unwrap();
     let all = catalog.deletes(None).await.unwrap();
     assert_eq!(all[2].finished_at_ns, Some(50));
