@@ -6,3 +6,4 @@ mod deletes;
 mod harness;
 mod pruning;
 mod segments;
+mod streams;
