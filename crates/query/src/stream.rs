@@ -3,17 +3,18 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::ExecutionPlan;
 use futures::{Stream, StreamExt};
+use logmill_model::ErrorKind;
 use logmill_query_api::{Error, Result, StatsHandle};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
 use crate::engine::Running;
 use crate::errors::translate;
@@ -38,7 +39,7 @@ pub(crate) struct Execution {
     pub(crate) plan: Arc<dyn ExecutionPlan>,
     pub(crate) batches: SendableRecordBatchStream,
     pub(crate) stats: StatsHandle,
-    pub(crate) begun: Instant,
+    pub(crate) begun: std::time::Instant,
     pub(crate) memory_limit: u64,
 }
 
@@ -49,6 +50,14 @@ pub(crate) struct Bounds {
     pub(crate) rows: u64,
 }
 
+impl Bounds {
+    /// The error of a query that takes longer.
+    fn exceeded(&self) -> Error {
+        let limit_ms = u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX);
+        Error::Timeout { limit_ms }
+    }
+}
+
 /// The answer as its reader sees it: bounded in rows and in time; dropping it stops the query.
 pub(crate) struct Answer {
     receive: mpsc::Receiver<Result<RecordBatch>>,
@@ -56,8 +65,7 @@ pub(crate) struct Answer {
     bounds: Bounds,
     rows: u64,
     ended: bool,
-    _task: AbortOnDrop<()>,
-    _running: Running,
+    task: AbortOnDrop<Result<()>>,
 }
 
 impl Answer {
@@ -70,16 +78,41 @@ impl Answer {
     ) -> Self {
         let (send, receive) = mpsc::channel(WAITING_BATCHES);
         let deadline = tokio::time::Instant::from_std(execution.begun + bounds.timeout);
-        let task = handle.spawn(run(execution, send));
+        let task = async move {
+            // A reader that stalls must not keep the query's place and memory for ever.
+            let _running = running;
+            let run = timeout_at(deadline, run(execution, send)).await;
+            run.map_err(|_elapsed| bounds.exceeded())
+        };
+        Self::of(receive, handle.spawn(task), deadline, bounds)
+    }
+
+    fn of(
+        receive: mpsc::Receiver<Result<RecordBatch>>,
+        task: JoinHandle<Result<()>>,
+        deadline: Instant,
+        bounds: Bounds,
+    ) -> Self {
         Self {
             receive,
             deadline: Box::pin(sleep_until(deadline)),
             bounds,
             rows: 0,
             ended: false,
-            _task: AbortOnDrop(task),
-            _running: running,
+            task: AbortOnDrop(task),
         }
+    }
+
+    /// How the task ended that sends no more.
+    fn outcome(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.task.0).poll(context).map(|ended| {
+            ended.unwrap_or_else(|panicked| {
+                Err(Error::Engine {
+                    kind: ErrorKind::Internal,
+                    message: format!("a query task: {panicked}"),
+                })
+            })
+        })
     }
 
     fn end(&mut self, error: Error) -> Poll<Option<Result<RecordBatch>>> {
@@ -125,18 +158,45 @@ impl Stream for Answer {
                 Poll::Ready(Some(Ok(batch)))
             }
             Poll::Ready(Some(Err(error))) => self.end(error),
-            Poll::Ready(None) => {
-                self.ended = true;
-                Poll::Ready(None)
-            }
+            Poll::Ready(None) => match self.outcome(context) {
+                Poll::Ready(Ok(())) => {
+                    self.ended = true;
+                    Poll::Ready(None)
+                }
+                Poll::Ready(Err(error)) => self.end(error),
+                Poll::Pending => Poll::Pending,
+            },
             Poll::Pending => match self.deadline.as_mut().poll(context) {
                 Poll::Ready(()) => {
-                    let limit_ms =
-                        u64::try_from(self.bounds.timeout.as_millis()).unwrap_or(u64::MAX);
-                    self.end(Error::Timeout { limit_ms })
+                    let error = self.bounds.exceeded();
+                    self.end(error)
                 }
                 Poll::Pending => Poll::Pending,
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_whose_task_panics_ends_with_an_error() {
+        let (send, receive) = mpsc::channel(WAITING_BATCHES);
+        let task = tokio::spawn(async move {
+            let batch = RecordBatch::new_empty(Arc::new(arrow_schema::Schema::empty()));
+            send.send(Ok(batch)).await.unwrap();
+            panic!("a bug");
+        });
+        let bounds = Bounds {
+            timeout: Duration::from_secs(60),
+            rows: 10,
+        };
+        let mut answer = Answer::of(receive, task, Instant::now() + bounds.timeout, bounds);
+        assert!(answer.next().await.unwrap().is_ok());
+        let error = answer.next().await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Internal);
+        assert!(answer.next().await.is_none());
     }
 }

@@ -237,30 +237,16 @@ async fn replacements_and_deletes(catalog: &dyn Catalog, there: &SegmentRow) {
         Some(90)
     );
 
+    a_delete_of_nothing_is_finished_at_once(catalog, delete_of_one("D3")).await;
+    finished_deletes_are_forgotten(catalog, delete_of_one("D4"), there).await;
+}
+
+async fn a_delete_of_nothing_is_finished_at_once(catalog: &dyn Catalog, delete: DeleteRow) {
     let nothing = DeleteRow {
         segments: 0,
         segments_left: 0,
-        ..delete_of_one("D3")
+        ..delete
     };
-    a_delete_of_nothing_is_finished_at_once(catalog, nothing).await;
-    finished_deletes_are_forgotten(catalog, delete("D4"), there).await;
-}
-
-async fn deletes_are_their_tenants(catalog: &dyn Catalog, one: &DeleteRow, two: &DeleteRow) {
-    let (own, other) = (&one.tenant, "other".parse::<TenantId>().unwrap());
-    assert_eq!(
-        catalog.deletes(Some(own)).await.unwrap(),
-        [one.clone(), two.clone()]
-    );
-    assert!(catalog.deletes(Some(&other)).await.unwrap().is_empty());
-    let found = catalog.delete(own, &two.id).await.unwrap();
-    assert_eq!(found.as_ref(), Some(two));
-    assert_eq!(catalog.delete(&other, &two.id).await.unwrap(), None);
-    let unknown = DeleteId("D9".to_owned());
-    assert_eq!(catalog.delete(own, &unknown).await.unwrap(), None);
-}
-
-async fn a_delete_of_nothing_is_finished_at_once(catalog: &dyn Catalog, nothing: DeleteRow) {
     catalog.begin_delete(nothing, &[]).await.unwrap();
     let all = catalog.deletes(None).await.unwrap();
     assert_eq!(all[2].finished_at_ns, Some(50));

@@ -124,7 +124,7 @@ fn what_a_delete_is_about_must_be_understood() {
         (json!({}), "invalid_filter"),
         (json!({"from": "2026-01-01T00:00:00Z"}), "invalid_filter"),
         (json!({"filters": {"user": {"above": 1}}}), "invalid_filter"),
-        (json!({"text": "\"order"}), "invalid_text"),
+        (json!({"text": "\"order"}), "syntax_error"),
         (
             json!({"text": "order", "from": "tomorrow-ish"}),
             "invalid_time",

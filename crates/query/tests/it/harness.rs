@@ -65,6 +65,11 @@ fn batch(rows: &[Row]) -> RecordBatch {
 
 impl Served {
     pub(crate) async fn start() -> Self {
+        Self::with(StoreOptions::default(), QueryLimits::default(), false).await
+    }
+
+    /// With these bounds; the segments are read as those of a remote store are, or where they are.
+    pub(crate) async fn with(options: StoreOptions, limits: QueryLimits, remote: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("objects");
         std::fs::create_dir_all(&root).unwrap();
@@ -74,7 +79,7 @@ impl Served {
         let objects = LocalFileSystem::new_with_prefix(&root).unwrap();
         let options = StoreOptions {
             flush_interval_ms: 3_600_000,
-            ..StoreOptions::default()
+            ..options
         };
         let wal = folder.path().join("wal");
         let store = Store::open(
@@ -82,13 +87,13 @@ impl Served {
             &wal,
             Arc::new(catalog),
             Arc::new(objects),
-            Some(root),
+            (!remote).then_some(root),
             Arc::new(SystemClock),
         );
         let store = store.await.unwrap();
         let limits = QueryLimits {
             threads: 2,
-            ..QueryLimits::default()
+            ..limits
         };
         Self {
             engine: Engine::new(store.clone(), limits, [7; 32]).unwrap(),
@@ -98,9 +103,13 @@ impl Served {
     }
 
     pub(crate) async fn append(&self, rows: &[Row]) {
+        self.append_batch(batch(rows)).await;
+    }
+
+    pub(crate) async fn append_batch(&self, batch: RecordBatch) {
         let request = AppendRequest {
             tenant: tenant(),
-            batch: batch(rows),
+            batch,
             received_at_ns: DAY,
             idempotency: None,
         };

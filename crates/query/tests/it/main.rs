@@ -5,3 +5,5 @@
 mod deletes;
 mod harness;
 mod pruning;
+mod segments;
+mod streams;
