@@ -121,8 +121,7 @@ pub trait QueryEngine: Send + Sync {
     /// One page of a structured query.
     async fn query(&self, query: LogQuery) -> Result<Page>;
 
-    /// All records of a structured query up to its limit, as a stream; `cursor` is respected, and no next one
-    /// is made.
+    /// All records of a structured query up to its limit, as a stream. It has no pages: a `cursor` is refused.
     async fn query_stream(&self, query: LogQuery) -> Result<RecordStream>;
 
     /// A read-only statement.
