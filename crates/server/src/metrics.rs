@@ -33,7 +33,7 @@ const SECONDS: [f64; 14] = [
 ];
 const ENTRIES: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 128.0, 512.0];
 
-const COUNTERS: [(&str, &str); 12] = [
+const COUNTERS: [(&str, &str); 16] = [
     (
         "logmill_http_requests_total",
         "Requests by method, route and status.",
@@ -64,6 +64,22 @@ const COUNTERS: [(&str, &str); 12] = [
         "Flushes that failed; they are tried again.",
     ),
     (
+        "logmill_compaction_rows_total",
+        "Records in merged segments.",
+    ),
+    (
+        "logmill_compaction_failures_total",
+        "Merges that failed; they are tried again.",
+    ),
+    (
+        "logmill_compactions_in_vain_total",
+        "Merges whose inputs were gone when they were done.",
+    ),
+    (
+        "logmill_orphans_deleted_total",
+        "Objects that the catalog did not know and that were deleted.",
+    ),
+    (
         "logmill_retention_segments_deleted_total",
         "Segments that retention deleted.",
     ),
@@ -77,7 +93,7 @@ const COUNTERS: [(&str, &str); 12] = [
     ),
     ("logmill_panics_total", "Requests that ended in a panic."),
 ];
-const GAUGES: [(&str, &str); 10] = [
+const GAUGES: [(&str, &str); 12] = [
     (
         "logmill_inflight_bytes",
         "Bytes that the request bodies under way hold.",
@@ -90,6 +106,14 @@ const GAUGES: [(&str, &str); 10] = [
     ("logmill_segments", "Segments."),
     ("logmill_segment_rows", "Records in segments."),
     ("logmill_segment_bytes", "Bytes of segments."),
+    (
+        "logmill_compaction_debt_segments",
+        "Segments more than there would be if compaction had caught up.",
+    ),
+    (
+        "logmill_compaction_pending_segments",
+        "Segments that are being merged or are due to be; 0 when no merge is running or due.",
+    ),
     ("logmill_wal_files", "Files of the write-ahead log."),
     (
         "logmill_wal_disk_bytes",
@@ -101,7 +125,7 @@ const GAUGES: [(&str, &str); 10] = [
     ),
     ("logmill_queries_running", "Queries that run now."),
 ];
-const HISTOGRAMS: [(&str, &str); 6] = [
+const HISTOGRAMS: [(&str, &str); 7] = [
     (
         "logmill_http_request_seconds",
         "Time from a request's head to its response's head, by route.",
@@ -113,6 +137,7 @@ const HISTOGRAMS: [(&str, &str); 6] = [
     ("logmill_wal_sync_seconds", "Time of fdatasync alone."),
     ("logmill_wal_group_entries", "Entries that shared one sync."),
     ("logmill_flush_seconds", "Time of a flush."),
+    ("logmill_compaction_seconds", "Time of a merge."),
     ("logmill_query_seconds", "Time of a query, by kind."),
 ];
 
@@ -142,7 +167,7 @@ pub fn install_metrics() -> Result<MetricsHandle, Error> {
     for kind in ["wire", "decoded"] {
         metrics::counter!("logmill_ingest_bytes_total", "kind" => kind).absolute(0);
     }
-    for (name, _) in &COUNTERS[4..10] {
+    for (name, _) in &COUNTERS[4..14] {
         metrics::counter!(*name).absolute(0);
     }
     let process = Collector::default();
