@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use arrow_array::RecordBatch;
 use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::StreamWriter;
+use arrow_schema::ArrowError;
 use logmill_catalog::IdempotencyRow;
 use logmill_model::TenantId;
 
@@ -61,7 +62,7 @@ const KEPT_BYTES_MAX: usize = 16 << 20;
 /// Bytes of a header, about.
 const HEADER_BYTES: usize = 128;
 
-fn write_stream(batch: &RecordBatch, out: &mut Vec<u8>) -> Result<(), arrow_schema::ArrowError> {
+fn write_stream(batch: &RecordBatch, out: &mut Vec<u8>) -> Result<(), ArrowError> {
     let mut writer = StreamWriter::try_new(out, batch.schema_ref())?;
     writer.write(batch)?;
     writer.finish()
@@ -147,7 +148,39 @@ pub(crate) fn decode(payload: &[u8]) -> Result<Payload> {
     })
 }
 
-fn read_stream(stream: &[u8]) -> Result<Option<RecordBatch>, arrow_schema::ArrowError> {
+/// Whether a stream has all that its messages say they have: Arrow's reader takes the memory before it looks.
+fn check_lengths(stream: &[u8]) -> Result<(), ArrowError> {
+    let wrong = |what: &str| ArrowError::IpcError(what.to_owned());
+    let short = || wrong("a message ends too early");
+    let mut rest = stream;
+    while let Some((marker, after)) = rest.split_first_chunk::<4>() {
+        let (length, after) = after.split_first_chunk::<4>().ok_or_else(short)?;
+        let length = u32::from_le_bytes(*length) as usize;
+        if *marker != [0xff; 4] {
+            return Err(wrong("a message should begin here"));
+        }
+        if length == 0 {
+            return Ok(());
+        }
+        let (header, after) = after.split_at_checked(length).ok_or_else(short)?;
+        let message =
+            arrow_ipc::root_as_message(header).map_err(|error| wrong(&error.to_string()))?;
+        let dictionary = message.header_as_dictionary_batch();
+        let batch = message
+            .header_as_record_batch()
+            .or_else(|| dictionary.and_then(|dictionary| dictionary.data()));
+        // The stream is compressed as a whole; a compressed buffer would name any length.
+        if batch.is_some_and(|batch| batch.compression().is_some()) {
+            return Err(wrong("a message is compressed"));
+        }
+        let body = usize::try_from(message.bodyLength()).unwrap_or(usize::MAX);
+        (_, rest) = after.split_at_checked(body).ok_or_else(short)?;
+    }
+    Ok(())
+}
+
+fn read_stream(stream: &[u8]) -> Result<Option<RecordBatch>, ArrowError> {
+    check_lengths(stream)?;
     let mut reader = StreamReader::try_new(stream, None)?;
     let batch = reader.next().transpose()?;
     Ok(if reader.next().is_some() { None } else { batch })
