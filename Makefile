@@ -46,6 +46,10 @@ load-test: build ## Drive the server at URL with load and measure it
 bench: ## Measure ingest, latency, restart and look-ups (FILE=, PARTS=, RUNS=; see docs/benchmarks.md)
 	@PROFILE=$(PROFILE) scripts/bench.sh
 
+.PHONY: fuzz
+fuzz: ## Run a fuzz target (TARGET=wal, SECONDS=60; see CONTRIBUTING.md)
+	@TARGET=$(TARGET) SECONDS_=$(SECONDS) scripts/fuzz.sh
+
 .PHONY: soak
 # make knows SECONDS only when it is given; bash counts in a variable of that name.
 soak: ## Mixed load with restarts, every record checked (SECONDS=120, RATE=4; see docs/operations.md)

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::files::{Files, SystemFiles};
 use crate::format::{FRAME_HEADER, FileHeader};
 use crate::local::take_directory;
-use crate::recovery::{FileScan, LogFile, file_path, io_error, log_files, scan_file};
+use crate::recovery::{FileScan, IntactFrame, LogFile, file_path, io_error, log_files, scan_file};
 use crate::{Error, Result};
 
 /// What is in a log.
@@ -119,10 +119,25 @@ fn inspect_in(files: &dyn Files, directory: &Path) -> Result<Report> {
 
 fn scan_all(files: &dyn Files, found: &[LogFile]) -> Result<Vec<FileScan>> {
     let mut buffer = Vec::new();
-    found
-        .iter()
-        .map(|file| scan_file(files, file, &mut buffer, &mut |_, _| Ok(())))
+    (0..found.len())
+        .map(|position| scan(files, found, position, &mut buffer))
         .collect()
+}
+
+/// Reads a file of those that were found.
+fn scan(
+    files: &dyn Files,
+    found: &[LogFile],
+    position: usize,
+    buffer: &mut Vec<u8>,
+) -> Result<FileScan> {
+    let mut scan = scan_file(files, &found[position], buffer, &mut |_, _| Ok(()))?;
+    if let (Some(damage), Some(next)) = (&mut scan.damage, found.get(position + 1)) {
+        // What claims the places of the next file's entries is no frame of this log.
+        let before = |frame: &IntactFrame| frame.header.end_sequence() <= next.first_sequence;
+        damage.intact_after.retain(before);
+    }
+    Ok(scan)
 }
 
 fn file_report(file: &LogFile, scan: &FileScan, last: bool, next: Option<u64>) -> FileReport {
@@ -170,13 +185,16 @@ fn repair_in(files: &dyn Files, directory: &Path) -> Result<RepairReport> {
     let mut report = RepairReport::default();
     let mut buffer = Vec::new();
     let mut end: Option<u64> = None;
-    for file in &found {
-        let scan = scan_file(files, file, &mut buffer, &mut |_, _| Ok(()))?;
+    for (position, file) in found.iter().enumerate() {
+        let scan = scan(files, &found, position, &mut buffer)?;
+        // Entries that an earlier file has already cannot be told from it: the earlier ones stay.
+        let overlaps = end.is_some_and(|end| file.first_sequence < end);
         let contiguous = end.is_none_or(|end| {
             file.first_sequence == end
                 || scan.header.is_some_and(|header| header.after_gap) && file.first_sequence > end
         });
-        end = Some(scan.end_sequence);
+        let taken = end.unwrap_or(0);
+        end = Some(scan.end_sequence.max(taken));
         if scan.damage.is_none() && contiguous {
             continue;
         }
@@ -188,13 +206,14 @@ fn repair_in(files: &dyn Files, directory: &Path) -> Result<RepairReport> {
             .remove(&file.path)
             .map_err(|source| io_error("deleting", &file.path, source))?;
         // The intact beginning keeps its place; each run of frames behind damage becomes a file after a gap.
-        if scan.frames > 0 {
+        if scan.frames > 0 && !overlaps {
             let intact = usize::try_from(scan.intact_bytes).unwrap_or(bytes.len());
             let frames = &bytes[crate::format::FILE_HEADER..intact];
             let after_gap = scan.header.is_some_and(|header| header.after_gap) || !contiguous;
             write_file(files, directory, file.first_sequence, after_gap, frames)?;
         }
-        for frame in scan.damage.iter().flat_map(|damage| &damage.intact_after) {
+        let after = scan.damage.iter().flat_map(|damage| &damage.intact_after);
+        for frame in after.filter(|frame| frame.header.first_sequence >= taken) {
             let start = usize::try_from(frame.offset).unwrap_or(bytes.len());
             let stop = start + FRAME_HEADER + frame.header.body_bytes as usize;
             write_file(
@@ -289,4 +308,74 @@ fn write_file(
         file.sync()
     });
     written.map_err(|source| io_error("writing", &path, source))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSlice;
+
+    use super::*;
+    use crate::format::{FrameHeader, body_crc};
+    use crate::{LocalLog, LocalLogOptions, Sequence};
+
+    /// A frame of empty entries.
+    fn frame(first_sequence: u64, entries: u32) -> Vec<u8> {
+        let body = vec![0; entries as usize * 4];
+        let header = FrameHeader {
+            entries,
+            first_sequence,
+            body_bytes: body.len() as u32,
+            body_crc: body_crc([&body[..]]),
+        };
+        [&header.encode()[..], &body].concat()
+    }
+
+    fn write(directory: &Path, first_sequence: u64, parts: &[&[u8]]) {
+        let header = FileHeader {
+            first_sequence,
+            after_gap: false,
+        };
+        let bytes = [&header.encode()[..], &parts.concat()].concat();
+        let path = file_path(directory, first_sequence);
+        let mut file = SystemFiles.create(&path).unwrap();
+        file.append(&mut [IoSlice::new(&bytes)]).unwrap();
+    }
+
+    /// Repairs the log; answers which entries it has then.
+    fn repaired(directory: &Path) -> Vec<u64> {
+        assert!(inspect(directory).unwrap().is_corrupt());
+        repair(directory).unwrap();
+        assert!(!inspect(directory).unwrap().is_corrupt());
+        let mut found = Vec::new();
+        let options = LocalLogOptions::default();
+        LocalLog::open(directory, options, Sequence(0), &mut |sequence, _| {
+            found.push(sequence.0);
+            Ok(())
+        })
+        .unwrap()
+        .close();
+        found
+    }
+
+    #[test]
+    fn frames_behind_damage_that_claim_the_next_files_entries_are_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let (good, claims) = (frame(3, 1), frame(100, 2));
+        write(
+            folder.path(),
+            0,
+            &[&frame(0, 2), b"damage", &good, &frame(4, 0), &claims],
+        );
+        write(folder.path(), 5, &[&frame(5, 2)]);
+        assert_eq!(repaired(folder.path()), [0, 1, 3, 5, 6]);
+    }
+
+    #[test]
+    fn files_of_the_same_entries_are_repaired_to_the_first() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), 0, &[&frame(0, 6)]);
+        write(folder.path(), 4, &[&frame(4, 1), &frame(5, 1)]);
+        write(folder.path(), 6, &[&frame(6, 1)]);
+        assert_eq!(repaired(folder.path()), [0, 1, 2, 3, 4, 5, 6]);
+    }
 }

@@ -91,12 +91,16 @@ impl FrameHeader {
         if crc32c(&bytes[..28]) != u32_at(bytes, 28) {
             return Err("the checksum of the frame header is wrong".to_owned());
         }
-        Ok(Self {
+        let header = Self {
             entries: u32_at(bytes, 4),
             first_sequence: u64_at(bytes, 8),
             body_bytes: u32_at(bytes, 16),
             body_crc: u32_at(bytes, 20),
-        })
+        };
+        if header.end_sequence() == u64::MAX {
+            return Err("the numbers of the entries are not possible".to_owned());
+        }
+        Ok(header)
     }
 
     /// The sequence after the frame's last entry.
@@ -168,6 +172,20 @@ mod tests {
             other[bit / 8] ^= 1 << (bit % 8);
             assert!(FileHeader::decode(&one).is_err(), "bit {bit}");
             assert!(FrameHeader::decode(&other).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn numbers_past_the_last_one_are_damage() {
+        let frame = |first_sequence| FrameHeader {
+            entries: 3,
+            first_sequence,
+            body_bytes: 0,
+            body_crc: 0,
+        };
+        assert!(FrameHeader::decode(&frame(u64::MAX - 4).encode()).is_ok());
+        for first_sequence in [u64::MAX - 3, u64::MAX] {
+            assert!(FrameHeader::decode(&frame(first_sequence).encode()).is_err());
         }
     }
 

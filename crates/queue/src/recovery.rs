@@ -230,7 +230,7 @@ fn frames_after(
         };
         at += skip;
         match intact_frame(&bytes[at..]) {
-            Some(header) if header.first_sequence >= next_sequence => {
+            Some(header) if header.entries > 0 && header.first_sequence >= next_sequence => {
                 found.push(IntactFrame {
                     offset: at as u64,
                     header,

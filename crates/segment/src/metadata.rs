@@ -7,6 +7,7 @@ use parquet::file::metadata::{FileMetaData, KeyValue};
 use serde::{Deserialize, Serialize};
 
 use crate::index::IndexLocation;
+use crate::read::guarded;
 use crate::rollup::RollupLocation;
 use crate::{Error, Result};
 
@@ -47,13 +48,11 @@ struct Column {
 impl SegmentMetadata {
     /// Reads the metadata of a whole segment's bytes.
     pub fn read(bytes: &Bytes) -> Result<Self> {
-        let builder =
-            ParquetRecordBatchReaderBuilder::try_new(bytes.clone()).map_err(|source| {
-                Error::Parquet {
-                    operation: "reading the footer",
-                    source,
-                }
-            })?;
+        let builder = guarded(|| ParquetRecordBatchReaderBuilder::try_new(bytes.clone()))?;
+        let builder = builder.map_err(|source| Error::Parquet {
+            operation: "reading the footer",
+            source,
+        })?;
         Self::of(builder.metadata().file_metadata())
     }
 

@@ -21,10 +21,11 @@ use crate::{Error, GRANULE_ROWS, Result, SegmentMetadata};
 
 /// Decodes every row of a segment, a granule a batch.
 pub fn decode(bytes: &Bytes) -> Result<Vec<RecordBatch>> {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes.clone())
-        .and_then(|builder| builder.with_batch_size(GRANULE_ROWS).build())
-        .map_err(footer)?;
-    collect(reader)
+    let reader = guarded(|| {
+        ParquetRecordBatchReaderBuilder::try_new(bytes.clone())
+            .and_then(|builder| builder.with_batch_size(GRANULE_ROWS).build())
+    })?;
+    collect(reader.map_err(footer)?)
 }
 
 /// Reads to the end; times become nanoseconds again.
@@ -47,11 +48,19 @@ fn collect(reader: ParquetRecordBatchReader) -> Result<Vec<RecordBatch>> {
             .collect::<Result<Vec<_>, _>>()?;
         RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
     };
-    let batches: Result<Vec<_>, _> = reader.map(|batch| batch.and_then(nanoseconds)).collect();
+    let batches = guarded(|| -> Result<Vec<_>, _> {
+        reader.map(|batch| batch.and_then(nanoseconds)).collect()
+    })?;
     batches.map_err(|source| Error::Arrow {
         operation: "decoding",
         source,
     })
+}
+
+/// Reads with libraries that panic at some bytes that no writer makes. A merge and the doctor are to name the segment.
+pub(crate) fn guarded<T>(read: impl FnOnce() -> T) -> Result<T> {
+    let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(read));
+    read.map_err(|_panicked| Error::NotASegment("the footer or a page is not possible".to_owned()))
 }
 
 fn footer(source: ParquetError) -> Error {
@@ -218,15 +227,15 @@ impl SegmentFile {
             operation: "decoding a row group",
             source,
         };
-        let metadata =
-            ArrowReaderMetadata::try_new(self.parquet.clone(), ArrowReaderOptions::new())
-                .map_err(decoding)?;
-        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(bytes.clone(), metadata)
-            .with_row_groups(vec![row_group])
-            .with_batch_size(GRANULE_ROWS)
-            .build()
-            .map_err(decoding)?;
-        collect(reader)
+        let reader = guarded(|| {
+            let options = ArrowReaderOptions::new();
+            let metadata = ArrowReaderMetadata::try_new(self.parquet.clone(), options)?;
+            ParquetRecordBatchReaderBuilder::new_with_metadata(bytes.clone(), metadata)
+                .with_row_groups(vec![row_group])
+                .with_batch_size(GRANULE_ROWS)
+                .build()
+        })?;
+        collect(reader.map_err(decoding)?)
     }
 }
 

@@ -424,7 +424,7 @@ mod tests {
     /// The segment's index of other records takes the place of its own; their lengths are the same.
     #[test]
     fn tokens_that_are_missing_are_found() {
-        let good = segment(3_000, |n| format!("message {:04}", n));
+        let good = segment(3_000, |n| format!("message {n:04}"));
         let other = segment(3_000, |n| {
             format!("message {:04}", if n == 1 { 9_999 } else { n })
         });

@@ -34,7 +34,7 @@ const SECONDS: [f64; 14] = [
 ];
 const ENTRIES: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 128.0, 512.0];
 
-const COUNTERS: [(&str, &str); 22] = [
+const COUNTERS: [(&str, &str); 24] = [
     (
         "logmill_http_requests_total",
         "Requests by method, route and status.",
@@ -63,6 +63,14 @@ const COUNTERS: [(&str, &str); 22] = [
     (
         "logmill_flush_failures_total",
         "Flushes that failed; they are tried again.",
+    ),
+    (
+        "logmill_compactions_in_vain_total",
+        "Merges whose inputs were gone when they were done.",
+    ),
+    (
+        "logmill_orphans_deleted_total",
+        "Objects that the catalog did not know and that were deleted.",
     ),
     (
         "logmill_retention_segments_deleted_total",
@@ -125,7 +133,7 @@ const LABELLED: [&str; 7] = [
     "logmill_object_requests_total",
     "logmill_object_cache_failures_total",
 ];
-const GAUGES: [(&str, &str); 12] = [
+const GAUGES: [(&str, &str); 13] = [
     (
         "logmill_inflight_bytes",
         "Bytes that the request bodies under way hold.",
@@ -138,6 +146,14 @@ const GAUGES: [(&str, &str); 12] = [
     ("logmill_segments", "Segments."),
     ("logmill_segment_rows", "Records in segments."),
     ("logmill_segment_bytes", "Bytes of segments."),
+    (
+        "logmill_compaction_debt_segments",
+        "Segments more than there would be if compaction had caught up.",
+    ),
+    (
+        "logmill_compaction_pending_segments",
+        "Segments that are being merged or are due to be; 0 when no merge is running or due.",
+    ),
     ("logmill_wal_files", "Files of the write-ahead log."),
     (
         "logmill_wal_disk_bytes",
@@ -148,10 +164,6 @@ const GAUGES: [(&str, &str); 12] = [
         "Idempotency keys that are remembered.",
     ),
     ("logmill_queries_running", "Queries that run now."),
-    (
-        "logmill_compaction_debt_segments",
-        "Segments more than there would be if compaction had caught up.",
-    ),
     (
         "logmill_object_cache_bytes",
         "Bytes of the cache of a remote object store.",
@@ -169,8 +181,8 @@ const HISTOGRAMS: [(&str, &str); 7] = [
     ("logmill_wal_sync_seconds", "Time of fdatasync alone."),
     ("logmill_wal_group_entries", "Entries that shared one sync."),
     ("logmill_flush_seconds", "Time of a flush."),
-    ("logmill_query_seconds", "Time of a query, by kind."),
     ("logmill_compaction_seconds", "Time of a merge."),
+    ("logmill_query_seconds", "Time of a query, by kind."),
 ];
 
 /// Makes the series of a route's requests. An increase is only seen from a value that was there before, so those that

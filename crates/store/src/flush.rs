@@ -13,6 +13,7 @@ use logmill_queue::Sequence;
 use logmill_segment::{GRANULE_ROWS, Position, SegmentSummary, encode_rows, positions};
 use ulid::Ulid;
 
+use crate::in_use::Held;
 use crate::memtable::{Frozen, MemoryBatch};
 use crate::objects::segment_path;
 use crate::{LOCAL_PARTITION, Result, SegmentHandle, Store};
@@ -90,6 +91,8 @@ impl Store {
         frozen: &Frozen,
     ) -> Result<Vec<Arc<SegmentHandle>>> {
         let mut rows_of_catalog = Vec::new();
+        // Until there are handles.
+        let mut held = Vec::new();
         for (tenant, batches) in &frozen.tenants {
             let plain: Arc<[RecordBatch]> =
                 batches.iter().map(|batch| batch.batch.clone()).collect();
@@ -98,7 +101,9 @@ impl Store {
                 move || cut_by_day(&plain)
             };
             for rows in self.flusher.run(cut).await? {
-                rows_of_catalog.push(self.write_segment(tenant, plain.clone(), rows).await?);
+                let (row, written) = self.write_segment(tenant, plain.clone(), rows).await?;
+                rows_of_catalog.push(row);
+                held.push(written);
             }
         }
         let batches = frozen.tenants.iter().flat_map(|(_, batches)| batches);
@@ -122,7 +127,7 @@ impl Store {
         }
         Ok(rows_of_catalog
             .into_iter()
-            .map(|row| SegmentHandle::new(row, self.deleter.clone()))
+            .map(|row| SegmentHandle::new(row, &self.in_use))
             .collect())
     }
 
@@ -139,7 +144,7 @@ impl Store {
         tenant: &TenantId,
         batches: Arc<[RecordBatch]>,
         rows: Vec<Position>,
-    ) -> Result<SegmentRow> {
+    ) -> Result<(SegmentRow, Held)> {
         let options = self.options.segment_options();
         let encode = move || {
             // A record takes some 30 bytes; a vector that grows is memory touched twice.
@@ -150,15 +155,10 @@ impl Store {
         let (summary, bytes) = self.flusher.run(encode).await?;
         let id = Ulid::generate().to_string();
         let path = segment_path(tenant, summary.min_timestamp_ns, &id);
+        let held = self.in_use.hold(&path);
         self.objects.put(&path, bytes).await?;
-        Ok(segment_row(
-            tenant,
-            id,
-            path,
-            summary,
-            0,
-            self.clock.now_ns(),
-        ))
+        let row = segment_row(tenant, id, path, summary, 0, self.clock.now_ns());
+        Ok((row, held))
     }
 }
 

@@ -15,6 +15,7 @@ mod doctor;
 mod error;
 mod flush;
 mod idempotency;
+mod in_use;
 mod memtable;
 pub mod object_storage;
 mod objects;
@@ -24,17 +25,21 @@ mod recovery;
 mod retention;
 mod snapshot;
 mod store;
+mod sweep;
 
 pub use admission::ColumnAdmission;
 pub use append::{AppendRequest, Appended, Prepared};
 pub use compaction::CompactionOptions;
 pub use delete::{DeleteFilter, DeleteMatcher, PendingDelete};
-pub use doctor::{CatalogReport, SegmentProblem, verify};
+pub use doctor::{CatalogReport, Remedy, SegmentProblem, verify};
 pub use error::{Error, Result};
 pub use idempotency::{Answer, IdempotencyKey, IdempotencyOutcome, IdempotencyPermit};
 /// A delete by query and its name, as the catalog keeps them.
 pub use logmill_catalog::{DeleteId, DeleteRow};
+/// Whose tokens the doctor looks for.
+pub use logmill_segment::Depth;
 pub use options::{RetentionOptions, RetentionRule, StoreOptions, TenantRetention};
+pub use payload::check_payload;
 pub use snapshot::{SegmentHandle, Snapshot};
 pub use store::{ComponentHealth, Store, StoreStatus};
 

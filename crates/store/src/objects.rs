@@ -21,6 +21,14 @@ pub(crate) struct Objects {
     pub(crate) store: Arc<dyn ObjectStore>,
 }
 
+/// An object that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Listed {
+    pub(crate) path: String,
+    /// When it was written, by the object store's clock.
+    pub(crate) modified_ns: i64,
+}
+
 /// The path of a segment whose oldest record is at `first_ns`.
 pub(crate) fn segment_path(tenant: &TenantId, first_ns: i64, id: &str) -> String {
     let (year, month, day) = time::utc_date(first_ns);
@@ -70,8 +78,8 @@ impl Objects {
         get.await.map_err(|source| error("reading", path, source))
     }
 
-    /// Paths of all segments' objects, whether the catalog knows them or not.
-    pub(crate) async fn list(&self) -> Result<Vec<String>> {
+    /// All segments' objects, whether the catalog knows them or not.
+    pub(crate) async fn list(&self) -> Result<Vec<Listed>> {
         let listed: Result<Vec<_>, _> = self
             .store
             .list(Some(&ObjectPath::from(TENANTS)))
@@ -80,7 +88,13 @@ impl Objects {
         let listed = listed.map_err(|source| error("listing", TENANTS, source))?;
         Ok(listed
             .into_iter()
-            .map(|object| object.location.to_string())
+            .map(|object| Listed {
+                path: object.location.to_string(),
+                modified_ns: object
+                    .last_modified
+                    .timestamp_nanos_opt()
+                    .unwrap_or(i64::MAX),
+            })
             .collect())
     }
 }

@@ -29,6 +29,10 @@ pub struct StoreOptions {
     pub finished_deletes_ttl_ms: u64,
     /// A file of the write-ahead log is closed at this length.
     pub wal_file_max_bytes: u64,
+    /// How often to look for objects that the catalog does not know; 0 for never but at the start.
+    pub orphan_check_interval_ms: u64,
+    /// Objects younger than this are left alone, whoever wrote them.
+    pub orphan_min_age_ms: u64,
     /// Level of zstd of segments.
     pub zstd_level: i32,
     /// How segments are merged.
@@ -49,6 +53,8 @@ impl Default for StoreOptions {
             idempotency_max_keys: 1_000_000,
             finished_deletes_ttl_ms: 30 * 24 * 3_600_000,
             wal_file_max_bytes: 64 << 20,
+            orphan_check_interval_ms: 3_600_000,
+            orphan_min_age_ms: 3_600_000,
             zstd_level: 1,
             compaction: CompactionOptions::default(),
             retention: RetentionOptions::default(),

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use arrow_array::RecordBatch;
 use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::StreamWriter;
+use arrow_schema::ArrowError;
 use logmill_catalog::IdempotencyRow;
 use logmill_model::TenantId;
 
@@ -61,7 +62,7 @@ const KEPT_BYTES_MAX: usize = 16 << 20;
 /// Bytes of a header, about.
 const HEADER_BYTES: usize = 128;
 
-fn write_stream(batch: &RecordBatch, out: &mut Vec<u8>) -> Result<(), arrow_schema::ArrowError> {
+fn write_stream(batch: &RecordBatch, out: &mut Vec<u8>) -> Result<(), ArrowError> {
     let mut writer = StreamWriter::try_new(out, batch.schema_ref())?;
     writer.write(batch)?;
     writer.finish()
@@ -99,6 +100,11 @@ fn write_bytes(out: &mut Vec<u8>, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// Whether an entry of the write-ahead log can be replayed; answers how many records it has.
+pub fn check_payload(payload: &[u8]) -> Result<u64> {
+    Ok(decode(payload)?.batch.num_rows() as u64)
+}
+
 /// Decodes what [`encode`] made; anything else is [`Error::Payload`].
 pub(crate) fn decode(payload: &[u8]) -> Result<Payload> {
     let mut rest = payload;
@@ -129,7 +135,11 @@ pub(crate) fn decode(payload: &[u8]) -> Result<Payload> {
     }
     let stream = lz4_flex::block::decompress(rest, length)
         .map_err(|error| damaged(&format!("LZ4: {error}")))?;
-    let batch = read_stream(&stream).map_err(|error| damaged(&format!("Arrow: {error}")))?;
+    // Arrow's reader panics at some schemas that no writer makes. A damaged entry is to be named, at the start of the
+    // process and by the doctor, and not to end it.
+    let read = std::panic::catch_unwind(|| read_stream(&stream));
+    let read = read.map_err(|_panicked| damaged("Arrow: the schema is not possible"))?;
+    let batch = read.map_err(|error| damaged(&format!("Arrow: {error}")))?;
     let batch = batch.ok_or_else(|| damaged("there is not exactly one batch"))?;
     Ok(Payload {
         tenant,
@@ -138,7 +148,39 @@ pub(crate) fn decode(payload: &[u8]) -> Result<Payload> {
     })
 }
 
-fn read_stream(stream: &[u8]) -> Result<Option<RecordBatch>, arrow_schema::ArrowError> {
+/// Whether a stream has all that its messages say they have: Arrow's reader takes the memory before it looks.
+fn check_lengths(stream: &[u8]) -> Result<(), ArrowError> {
+    let wrong = |what: &str| ArrowError::IpcError(what.to_owned());
+    let short = || wrong("a message ends too early");
+    let mut rest = stream;
+    while let Some((marker, after)) = rest.split_first_chunk::<4>() {
+        let (length, after) = after.split_first_chunk::<4>().ok_or_else(short)?;
+        let length = u32::from_le_bytes(*length) as usize;
+        if *marker != [0xff; 4] {
+            return Err(wrong("a message should begin here"));
+        }
+        if length == 0 {
+            return Ok(());
+        }
+        let (header, after) = after.split_at_checked(length).ok_or_else(short)?;
+        let message =
+            arrow_ipc::root_as_message(header).map_err(|error| wrong(&error.to_string()))?;
+        let dictionary = message.header_as_dictionary_batch();
+        let batch = message
+            .header_as_record_batch()
+            .or_else(|| dictionary.and_then(|dictionary| dictionary.data()));
+        // The stream is compressed as a whole; a compressed buffer would name any length.
+        if batch.is_some_and(|batch| batch.compression().is_some()) {
+            return Err(wrong("a message is compressed"));
+        }
+        let body = usize::try_from(message.bodyLength()).unwrap_or(usize::MAX);
+        (_, rest) = after.split_at_checked(body).ok_or_else(short)?;
+    }
+    Ok(())
+}
+
+fn read_stream(stream: &[u8]) -> Result<Option<RecordBatch>, ArrowError> {
+    check_lengths(stream)?;
     let mut reader = StreamReader::try_new(stream, None)?;
     let batch = reader.next().transpose()?;
     Ok(if reader.next().is_some() { None } else { batch })
@@ -219,6 +261,25 @@ mod tests {
             );
             assert_eq!(decoded.idempotency, key);
         }
+    }
+
+    #[test]
+    fn a_schema_that_makes_arrow_panic_is_an_error() {
+        let (tenant, batch, _) = sample();
+        let mut stream = Vec::new();
+        write_stream(&batch, &mut stream).unwrap();
+        let mut payload = Vec::new();
+        write_header(&mut payload, &tenant, None, stream.len()).unwrap();
+        let header = payload.len();
+        let mut refused = 0;
+        for at in 0..stream.len() {
+            let mut changed = stream.clone();
+            changed[at] ^= 0x10;
+            payload.truncate(header);
+            payload.extend_from_slice(&lz4_flex::block::compress(&changed));
+            refused += usize::from(check_payload(&payload).is_err());
+        }
+        assert!(refused > 100, "{refused}");
     }
 
     proptest! {

@@ -7,11 +7,11 @@ use logmill_catalog::Catalog;
 use logmill_queue::{LocalLog, LocalLogOptions, Sequence};
 use parking_lot::RwLock;
 use rustc_hash::{FxHashMap, FxHashSet};
-use tokio::sync::mpsc::UnboundedSender;
 
 use crate::idempotency::Registry;
+use crate::in_use::InUse;
 use crate::memtable::{Budget, MemoryBatch, State, memory_size};
-use crate::objects::Objects;
+use crate::objects::{Listed, Objects};
 use crate::{Error, LOCAL_PARTITION, PendingDelete, Result, SegmentHandle, StoreOptions, payload};
 
 /// What was there.
@@ -24,7 +24,7 @@ pub(crate) struct Recovered {
 pub(crate) async fn read_catalog(
     catalog: &dyn Catalog,
     registry: &Registry,
-    deleter: &UnboundedSender<String>,
+    in_use: &InUse,
     answers_since_ns: i64,
 ) -> Result<Recovered> {
     let watermark = catalog.watermark(LOCAL_PARTITION).await?;
@@ -36,7 +36,7 @@ pub(crate) async fn read_catalog(
     state.start_at(watermark);
     let segments: Vec<_> = rows
         .into_iter()
-        .map(|row| SegmentHandle::new(row, deleter.clone()))
+        .map(|row| SegmentHandle::new(row, in_use))
         .collect();
     attach_deletes(catalog, &segments).await?;
     state.add_segments(segments);
@@ -72,7 +72,7 @@ pub(crate) async fn attach_deletes(
 pub(crate) async fn remove_orphans(objects: &Objects, state: &State) -> Result<u64> {
     let known: FxHashSet<&str> = state.segments().map(|s| s.row().path.as_str()).collect();
     let mut removed = 0;
-    for path in objects.list().await? {
+    for Listed { path, .. } in objects.list().await? {
         if !known.contains(path.as_str()) {
             tracing::info!(path, "deleting an object that the catalog does not know");
             objects.delete(&path).await?;

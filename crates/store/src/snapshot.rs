@@ -7,9 +7,9 @@ use arrow_array::RecordBatch;
 use logmill_catalog::{DeleteId, SegmentRow};
 use logmill_schema::TableSchema;
 use parking_lot::RwLock;
-use tokio::sync::mpsc::UnboundedSender;
 
 use crate::PendingDelete;
+use crate::in_use::{Held, InUse};
 
 /// A tenant's records at one moment. Holding it keeps the objects of its segments alive.
 #[derive(Clone, Debug, Default)]
@@ -31,18 +31,19 @@ pub struct SegmentHandle {
     /// Positions of the retention rules that were applied, or are being.
     rules: RwLock<Vec<usize>>,
     obsolete: AtomicBool,
-    /// Takes the paths of objects that nobody reads any more. There are never more in it than there were segments.
-    deleter: UnboundedSender<String>,
+    /// Nobody takes the object away while there is a handle; `None` only while it is dropped.
+    held: Option<Held>,
 }
 
 impl SegmentHandle {
-    pub(crate) fn new(row: SegmentRow, deleter: UnboundedSender<String>) -> Arc<Self> {
+    pub(crate) fn new(row: SegmentRow, in_use: &InUse) -> Arc<Self> {
+        let held = Some(in_use.hold(&row.path));
         Arc::new(Self {
             row,
             deletes: RwLock::default(),
             rules: RwLock::default(),
             obsolete: AtomicBool::new(false),
-            deleter,
+            held,
         })
     }
 
@@ -89,9 +90,8 @@ impl SegmentHandle {
 
 impl Drop for SegmentHandle {
     fn drop(&mut self) {
-        if self.obsolete.load(Ordering::Acquire) {
-            // When the store is gone, its next start finds the object to be an orphan.
-            let _ = self.deleter.send(std::mem::take(&mut self.row.path));
+        if let (true, Some(held)) = (self.obsolete.load(Ordering::Acquire), self.held.take()) {
+            held.delete();
         }
     }
 }

@@ -12,14 +12,16 @@ use object_store::ObjectStore;
 use parking_lot::{Mutex, RwLock};
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::background::Worker;
 use crate::compaction::run_compactor;
 use crate::flush::FlushState;
 use crate::idempotency::Registry;
+use crate::in_use::{Held, InUse};
 use crate::memtable::{Budget, MemoryBatch, State, memory_size};
 use crate::objects::Objects;
+use crate::sweep::run_sweeper;
 use crate::{
     AppendRequest, Appended, ColumnAdmission, DeleteMatcher, Error, IdempotencyKey,
     IdempotencyOutcome, Prepared, Result, Snapshot, StoreOptions, payload, recovery,
@@ -58,6 +60,8 @@ pub struct StoreStatus {
     pub wal_bytes: u64,
     /// Segments more than there would be if compaction had caught up.
     pub compaction_debt: u64,
+    /// Segments that are being merged or are due to be, the debt included; 0 when nothing is running or due.
+    pub compaction_pending: u64,
 }
 
 /// The embedded storage engine of one process.
@@ -73,7 +77,7 @@ pub struct Store {
     budget: Arc<Budget>,
     pub(crate) registry: Arc<Registry>,
     admissions: Mutex<FxHashMap<TenantId, ColumnAdmission>>,
-    pub(crate) deleter: UnboundedSender<String>,
+    pub(crate) in_use: InUse,
     pub(crate) flush_state: tokio::sync::Mutex<FlushState>,
     pub(crate) flusher: Worker,
     pub(crate) compactor: Worker,
@@ -87,6 +91,8 @@ pub struct Store {
     pub(crate) reconcile_wanted: AtomicBool,
     /// Segments that wait for compaction.
     pub(crate) compaction_debt: AtomicU64,
+    /// Segments that a merge is due for or running over.
+    pub(crate) compaction_pending: AtomicU64,
     pub(crate) delete_matcher: OnceLock<Arc<dyn DeleteMatcher>>,
     /// A writer was refused for want of memory since the last flush.
     pressed: AtomicBool,
@@ -109,13 +115,12 @@ impl Store {
     ) -> Result<Arc<Self>> {
         let objects = Objects { store: objects };
         let registry = Registry::new(options.idempotency_max_keys);
-        let (deleter, deletions) = unbounded_channel();
+        let (in_use, deletions) = InUse::new();
         let ttl_ns = i64::try_from(options.idempotency_ttl_ms).unwrap_or(i64::MAX);
         let since = clock
             .now_ns()
             .saturating_sub(ttl_ns.saturating_mul(1_000_000));
-        let recovered =
-            recovery::read_catalog(catalog.as_ref(), &registry, &deleter, since).await?;
+        let recovered = recovery::read_catalog(catalog.as_ref(), &registry, &in_use, since).await?;
         recovery::remove_orphans(&objects, &recovered.state).await?;
         let watermark = recovered.watermark;
         let state = Arc::new(RwLock::new(recovered.state));
@@ -141,7 +146,7 @@ impl Store {
             budget,
             registry,
             admissions: Mutex::default(),
-            deleter,
+            in_use,
             flush_state: tokio::sync::Mutex::new(FlushState {
                 watermark,
                 unfinished: None,
@@ -155,6 +160,7 @@ impl Store {
             compaction_failure: Mutex::default(),
             reconcile_wanted: AtomicBool::new(false),
             compaction_debt: AtomicU64::new(0),
+            compaction_pending: AtomicU64::new(0),
             delete_matcher: OnceLock::new(),
             pressed: AtomicBool::new(false),
             closed: AtomicBool::new(false),
@@ -169,6 +175,10 @@ impl Store {
             store.compaction_wanted.clone(),
         ));
         tokio::spawn(run_janitor(Arc::downgrade(&store)));
+        if store.options.orphan_check_interval_ms > 0 {
+            let interval = Duration::from_millis(store.options.orphan_check_interval_ms);
+            tokio::spawn(run_sweeper(Arc::downgrade(&store), interval));
+        }
         tokio::spawn(run_deleter(store.objects.clone(), deletions));
         Ok(store)
     }
@@ -340,6 +350,7 @@ impl Store {
             memtable_bytes: self.budget.used(),
             wal_bytes: self.queue.status().bytes,
             compaction_debt: self.compaction_debt.load(Ordering::Relaxed),
+            compaction_pending: self.compaction_pending.load(Ordering::Relaxed),
             ..self.state.read().status()
         }
     }
@@ -356,6 +367,8 @@ impl Store {
         metrics::gauge!("logmill_segments").set(status.segments as f64);
         metrics::gauge!("logmill_segment_rows").set(status.segment_rows as f64);
         metrics::gauge!("logmill_compaction_debt_segments").set(status.compaction_debt as f64);
+        metrics::gauge!("logmill_compaction_pending_segments")
+            .set(status.compaction_pending as f64);
         metrics::gauge!("logmill_segment_bytes").set(status.segment_bytes as f64);
     }
 
@@ -445,10 +458,10 @@ async fn run_janitor(store: Weak<Store>) {
 }
 
 /// Deletes the objects that nobody reads any more.
-async fn run_deleter(objects: Objects, mut deletions: UnboundedReceiver<String>) {
-    while let Some(path) = deletions.recv().await {
-        if let Err(error) = objects.delete(&path).await {
-            tracing::warn!(%error, "an object stays until the next start finds it to be an orphan");
+async fn run_deleter(objects: Objects, mut deletions: UnboundedReceiver<Held>) {
+    while let Some(held) = deletions.recv().await {
+        if let Err(error) = objects.delete(held.path()).await {
+            tracing::warn!(%error, "an object stays until a sweep finds it to be an orphan");
         }
     }
 }

@@ -50,7 +50,7 @@ pub(crate) async fn flush(State(state): State<AppState>) -> Result<Json<FlushAns
 /// The segments of a tenant.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct SegmentsAnswer {
-    /// Segments of all tenants that wait to be merged; 0 when compaction has caught up.
+    /// Segments of all tenants that are being merged or are due to be; 0 when no merge is running or due.
     #[schema(example = 0)]
     compaction_pending: u64,
     /// The tenant's, newest first.
@@ -102,7 +102,7 @@ pub(crate) async fn segments(
         }
     });
     Json(SegmentsAnswer {
-        compaction_pending: state.store.status().compaction_debt,
+        compaction_pending: state.store.status().compaction_pending,
         segments: segments.collect(),
     })
 }

@@ -46,7 +46,10 @@ impl Store {
         let options = &self.options.compaction;
         let can_delete = self.delete_matcher.get().is_some();
         let plan = Plan::of(&segments, options, can_delete, self.clock.now_ns());
+        let due = plan.job.as_ref().map_or(0, |job| job.inputs.len() as u64);
         self.compaction_debt.store(plan.debt, Ordering::Relaxed);
+        self.compaction_pending
+            .store(plan.debt.max(due), Ordering::Relaxed);
         plan
     }
 
@@ -60,6 +63,7 @@ impl Store {
         let begun = Instant::now();
         let id = Ulid::generate().to_string();
         let path = segment_path(&job.tenant, job.min_timestamp_ns(), &id);
+        let _held = self.in_use.hold(&path);
         let merge = Merge {
             objects: self.objects.clone(),
             runtime: tokio::runtime::Handle::current(),
@@ -83,6 +87,7 @@ impl Store {
         self.report();
         if !committed? {
             // Retention took an input away meanwhile: the merge was in vain.
+            metrics::counter!("logmill_compactions_in_vain_total").increment(1);
             self.objects.delete(&path).await?;
         }
         metrics::histogram!("logmill_compaction_seconds").record(begun.elapsed().as_secs_f64());
@@ -128,7 +133,7 @@ impl Store {
             return Ok(true);
         }
         let added = row.map(|row| {
-            let handle = SegmentHandle::new(row, self.deleter.clone());
+            let handle = SegmentHandle::new(row, &self.in_use);
             // A delete that came while the merge ran is still to be applied.
             handle.inherit_rules(&job.inputs);
             for input in &job.inputs {
@@ -174,7 +179,7 @@ impl Store {
         let new: Vec<_> = rows
             .iter()
             .filter(|row| !is_known(row))
-            .map(|row| SegmentHandle::new(row.clone(), self.deleter.clone()))
+            .map(|row| SegmentHandle::new(row.clone(), &self.in_use))
             .collect();
         let is_gone = |s: &&Arc<SegmentHandle>| !rows.iter().any(|row| s.row().id == row.id);
         let gone: Vec<_> = all.iter().filter(is_gone).cloned().collect();

@@ -172,7 +172,7 @@ mod tests {
             level: 0,
             created_at_ns: 0,
         };
-        SegmentHandle::new(row, tokio::sync::mpsc::unbounded_channel().0)
+        SegmentHandle::new(row, &crate::in_use::InUse::new().0)
     }
 
     fn plan(segments: &[Arc<SegmentHandle>], now_ns: i64) -> (Vec<u64>, u64) {

@@ -165,6 +165,11 @@ fn unfinished(place: &FilePath) -> PathBuf {
     name.into()
 }
 
+/// The path that an object has when it is finished.
+pub(crate) fn finished(path: &str) -> &str {
+    path.strip_suffix(UNFINISHED).unwrap_or(path)
+}
+
 /// Work on files, on a thread where it may block.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,

@@ -15,6 +15,7 @@ use object_store::aws::AmazonS3Builder;
 
 pub use cached::CachedStore;
 pub use local::LocalObjects;
+pub(crate) use local::finished;
 pub use options::ObjectStorageOptions;
 
 use crate::{Error, Result};

@@ -8,6 +8,8 @@
 
 mod compaction;
 mod crash;
+mod doctor;
 mod harness;
 mod life;
 mod retention;
+mod sweep;

@@ -1,0 +1,115 @@
+//! Whole segments.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use logmill_segment::{
+    ColumnSeed, Rollup, RollupLocation, RowGroupBytes, SegmentFile, SegmentMetadata,
+    SegmentOptions, SegmentWriter, TokenIndex, decode, token_hash,
+};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::{Input, index, rollup};
+
+/// A segment as a reader, a merge and the doctor read it: footer, rows, index, rollup.
+///
+/// Input: sealed (checksums of index and rollup), the file.
+pub fn segment(bytes: &[u8]) {
+    let mut input = Input::new(bytes);
+    let sealed = input.sealed();
+    let file_bytes = Bytes::copy_from_slice(input.rest());
+    let _ = SegmentMetadata::read(&file_bytes);
+    let Ok(Ok(file)) = SegmentFile::open(&file_bytes, file_bytes.len() as u64) else {
+        return;
+    };
+    let _ = decode(&file_bytes);
+    let mut rows = Vec::new();
+    for row_group in 0..file.row_groups() {
+        let Some(bytes) = row_group_bytes(&file, &file_bytes, row_group) else {
+            continue;
+        };
+        rows.extend(
+            file.decode_row_group(row_group, &bytes)
+                .into_iter()
+                .flatten(),
+        );
+    }
+    let block = file.metadata().rollup.as_ref().and_then(|location| {
+        slice(
+            &file_bytes,
+            location.offset..location.offset.saturating_add(location.bytes),
+        )
+    });
+    if let Some(block) = &block {
+        rollup::check(block);
+    }
+    let Some(blocks) = token_index(&file, &file_bytes, sealed) else {
+        return;
+    };
+    merge(&file, &file_bytes, &blocks, &block.unwrap_or_default());
+}
+
+/// Looks words up; answers blocks and directory.
+fn token_index(file: &SegmentFile, bytes: &Bytes, sealed: bool) -> Option<Vec<u8>> {
+    let location = file.metadata().token_index.clone()?;
+    let mut all = slice(bytes, file.index_range()?)?.to_vec();
+    let (blocks, directory) = all.split_at_mut_checked(location.blocks_bytes as usize)?;
+    if sealed {
+        index::seal_directory(directory);
+    }
+    let opened = TokenIndex::open(location, directory).ok()?;
+    if sealed {
+        index::seal_blocks(&opened, blocks);
+    }
+    for word in ["message", "number", "5", "absent"] {
+        index::look_up(&opened, blocks, token_hash(ColumnSeed::of("message"), word));
+    }
+    Some(all)
+}
+
+/// Takes the segment over into another, as a merge does.
+fn merge(file: &SegmentFile, bytes: &Bytes, index: &[u8], rollup: &Bytes) {
+    let location = RollupLocation {
+        offset: 0,
+        bytes: rollup.len() as u64,
+        checksum: xxh3_64(rollup),
+    };
+    let fields: Vec<_> = file
+        .metadata()
+        .columns
+        .iter()
+        .map(|(name, kind)| kind.field(name))
+        .collect();
+    let schema = std::sync::Arc::new(arrow_schema::Schema::new(fields));
+    let options = SegmentOptions::default();
+    let writer = SegmentWriter::new(Vec::new(), schema, file.time_unit(), &[], &options);
+    let (Ok(mut writer), Ok(rollup)) = (writer, Rollup::read(&location, rollup)) else {
+        return;
+    };
+    if !writer.can_copy(file) {
+        return;
+    }
+    let mut row_group = |row_group| {
+        row_group_bytes(file, bytes, row_group)
+            .ok_or_else(|| logmill_segment::Error::NotASegment("a row group is cut off".to_owned()))
+    };
+    if writer.copy(file, index, &rollup, &mut row_group).is_ok() {
+        let _ = writer.finish();
+    }
+}
+
+fn row_group_bytes(file: &SegmentFile, bytes: &Bytes, row_group: usize) -> Option<RowGroupBytes> {
+    let range = file.row_group_range(row_group);
+    Some(RowGroupBytes {
+        offset: range.start,
+        bytes: slice(bytes, range)?,
+    })
+}
+
+fn slice(bytes: &Bytes, range: Range<u64>) -> Option<Bytes> {
+    let (start, end) = (
+        usize::try_from(range.start).ok()?,
+        usize::try_from(range.end).ok()?,
+    );
+    (start <= end && end <= bytes.len()).then(|| bytes.slice(start..end))
+}
