@@ -23,6 +23,7 @@ use logmill_query_api::QueryLimits;
 use logmill_store::{Snapshot, Store};
 use url::Url;
 
+use crate::cooperation::CooperativeJoins;
 use crate::functions;
 use crate::scan::{OBJECTS_URL, SegmentScan};
 use crate::segments::{Objects, ScanCounts, SegmentCache};
@@ -158,6 +159,7 @@ fn state(threads: usize) -> SessionState {
     if let Some(first) = first {
         rules.remove(first);
     }
+    rules.push(Arc::new(CooperativeJoins));
     let mut builder = SessionStateBuilder::new()
         .with_config(config)
         .with_default_features()
