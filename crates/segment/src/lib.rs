@@ -16,9 +16,9 @@ mod verify;
 mod write;
 
 pub use error::{Error, Result};
-pub use index::{ColumnSeed, GranuleSet, IndexLocation, TokenIndex, token_hash};
+pub use index::{ColumnSeed, GranuleSet, IndexLocation, TokenIndex, token_hash, token_hashes};
 pub use metadata::SegmentMetadata;
-pub use order::{Position, positions, timestamps};
+pub use order::{Position, ordered, positions, timestamps};
 pub use read::{RowGroupBytes, SegmentFile, decode};
 pub use rollup::{Cell, ROLLUP_CELLS_MAX, Rollup, RollupLocation};
 pub use verify::{Depth, Part, Problem, verify};

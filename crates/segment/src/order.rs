@@ -6,6 +6,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::TimestampNanosecondType;
 use arrow_array::{Array, RecordBatch};
 use logmill_model::field;
+use logmill_schema::TableSchema;
 use rustc_hash::FxHashMap;
 
 use crate::gather::{Columns, Dictionary};
@@ -46,6 +47,18 @@ pub fn timestamps(batch: &RecordBatch) -> Result<&[i64]> {
         Some(column) if column.null_count() == 0 => Ok(column.values()),
         _ => Err(Error::NotASegment("a batch has no timestamps".to_owned())),
     }
+}
+
+/// The rows of all batches in the order in which [`encode`](crate::encode) writes them as one row group.
+pub fn ordered(batches: &[RecordBatch]) -> Result<Vec<Position>> {
+    let mut table = TableSchema::new();
+    for batch in batches {
+        table.merge(batch.schema_ref());
+    }
+    let columns = Columns::of(batches, &table.to_arrow())?;
+    let mut rows = positions(batches);
+    sort(&columns, &mut rows, &mut Tokeniser::default());
+    Ok(rows)
 }
 
 /// Puts rows in the order of a row group.

@@ -9,7 +9,7 @@ mod merge;
 mod tokens;
 
 pub use granules::GranuleSet;
-pub use tokens::{ColumnSeed, token_hash};
+pub use tokens::{ColumnSeed, token_hash, token_hashes};
 
 use tokens::HASH_BITS;
 pub(crate) use tokens::Tokeniser;

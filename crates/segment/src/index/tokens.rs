@@ -33,6 +33,18 @@ pub fn token_hash(seed: ColumnSeed, token: &str) -> u32 {
     hash(folded.as_bytes(), 0, folded.len(), seed)
 }
 
+/// Calls `found` with the hash of every token of each text, in order.
+pub fn token_hashes<'a>(
+    seed: ColumnSeed,
+    texts: impl IntoIterator<Item = &'a str>,
+    mut found: impl FnMut(u32),
+) {
+    let mut tokeniser = Tokeniser::default();
+    for text in texts {
+        tokeniser.hashes(text, seed, &mut found);
+    }
+}
+
 /// Finds the tokens of texts; keeps its buffer.
 #[derive(Debug, Default)]
 pub(crate) struct Tokeniser {
