@@ -13,7 +13,9 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::basic::LogicalType;
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::metadata::{
+    ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader,
+};
 use parquet::file::reader::{ChunkReader, Length};
 
 use crate::index::TokenIndex;
@@ -105,6 +107,16 @@ impl SegmentFile {
             if row_group.num_rows() < 0 {
                 return Err(Error::NotASegment(
                     "a row group has fewer than 0 rows".to_owned(),
+                ));
+            }
+            let before_the_file = |column: &ColumnChunkMetaData| {
+                column.compressed_size() < 0
+                    || column.data_page_offset() < 0
+                    || column.dictionary_page_offset().is_some_and(|at| at < 0)
+            };
+            if row_group.columns().iter().any(before_the_file) {
+                return Err(Error::NotASegment(
+                    "a column begins before the file, or has a length below 0".to_owned(),
                 ));
             }
         }
