@@ -42,9 +42,7 @@ pub(crate) fn properties(
         .set_data_page_size_limit(PAGE_BYTES_MAX)
         .set_max_row_group_row_count(Some(options.row_group_rows))
         .set_statistics_enabled(EnabledStatistics::Page);
-    let step = (rows.len() / SAMPLE_ROWS).max(1);
-    let sample: Vec<Position> = rows.iter().step_by(step).copied().collect();
-    let sample = indices(&sample);
+    let sample = indices(sample(rows));
     for field in schema.fields() {
         if let Some(Column::Plain(arrays)) = columns.get(field.name()) {
             let repeats = field.is_nullable() && values_repeat(arrays, &sample)?;
@@ -54,7 +52,17 @@ pub(crate) fn properties(
     Ok(builder.build())
 }
 
+/// The rows that are looked at.
+pub(crate) fn sample(rows: &[Position]) -> impl Iterator<Item = &Position> {
+    rows.iter().step_by((rows.len() / SAMPLE_ROWS).max(1))
+}
+
 /// Whether a dictionary pays: at most one in four of the sampled values is new.
+pub(crate) fn repeat(distinct: usize, there: usize) -> bool {
+    distinct * 4 <= there.max(4)
+}
+
+/// Whether the values of a sample repeat.
 fn values_repeat(arrays: &[ArrayRef], sample: &[(usize, usize)]) -> Result<bool> {
     if sample.is_empty() {
         return Ok(true);
@@ -69,7 +77,7 @@ fn values_repeat(arrays: &[ArrayRef], sample: &[(usize, usize)]) -> Result<bool>
         FxHashSet::default()
     };
     let there = values.len() - values.null_count();
-    Ok(distinct.len() * 4 <= there.max(4))
+    Ok(repeat(distinct.len(), there))
 }
 
 fn column_properties(

@@ -179,8 +179,8 @@ impl Dictionary {
 }
 
 /// Places as [`interleave`] takes them.
-pub(crate) fn indices(rows: &[Position]) -> Vec<(usize, usize)> {
-    rows.iter()
+pub(crate) fn indices<'a>(rows: impl IntoIterator<Item = &'a Position>) -> Vec<(usize, usize)> {
+    rows.into_iter()
         .map(|at| (at.batch as usize, at.row as usize))
         .collect()
 }

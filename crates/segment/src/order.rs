@@ -6,11 +6,11 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::TimestampNanosecondType;
 use arrow_array::{Array, RecordBatch};
 use logmill_model::field;
-use logmill_schema::TableSchema;
 use rustc_hash::FxHashMap;
 
 use crate::gather::{Columns, Dictionary};
 use crate::index::Tokeniser;
+use crate::write::table_of;
 use crate::{Error, Result};
 
 /// A row of a list of batches.
@@ -51,11 +51,7 @@ pub fn timestamps(batch: &RecordBatch) -> Result<&[i64]> {
 
 /// The rows of all batches in the order in which [`encode`](crate::encode) writes them as one row group.
 pub fn ordered(batches: &[RecordBatch]) -> Result<Vec<Position>> {
-    let mut table = TableSchema::new();
-    for batch in batches {
-        table.merge(batch.schema_ref());
-    }
-    let columns = Columns::of(batches, &table.to_arrow())?;
+    let columns = Columns::of(batches, &table_of(batches).to_arrow())?;
     let mut rows = positions(batches);
     sort(&columns, &mut rows, &mut Tokeniser::default());
     Ok(rows)

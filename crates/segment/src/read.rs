@@ -229,6 +229,18 @@ impl SegmentFile {
         Some(index.offset..directory.end)
     }
 
+    /// The token index and the bytes of its blocks, from the bytes of [`SegmentFile::index_range`].
+    pub(crate) fn open_index<'a>(&self, bytes: &'a [u8]) -> Result<(TokenIndex, &'a [u8])> {
+        let Some(location) = self.metadata.token_index.clone() else {
+            return Err(Error::Index("the segment has none".to_owned()));
+        };
+        let blocks = usize::try_from(location.blocks_bytes).unwrap_or(usize::MAX);
+        let Some((blocks, directory)) = bytes.split_at_checked(blocks) else {
+            return Err(Error::Index("it ends too early".to_owned()));
+        };
+        Ok((TokenIndex::open(location, directory)?, blocks))
+    }
+
     /// Decodes a row group, a granule a batch.
     pub fn decode_row_group(
         &self,

@@ -10,9 +10,10 @@ use arrow_schema::{Schema, SchemaRef};
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::gather::{Column, Columns};
-use crate::index::{ColumnSeed, IndexBuilder, TokenIndex, Tokeniser};
+use crate::gather::Columns;
+use crate::index::{ColumnSeed, IndexBuilder, Tokeniser, tokens_of};
 use crate::order::{self, Position, positions};
+use crate::text_chunk::TextColumn;
 use crate::{Cell, Result, Rollup, RowGroupBytes, SegmentFile};
 
 /// One row in so many has its tokens looked for when not all have. A prime, so that no rhythm of the records hides any.
@@ -201,7 +202,7 @@ impl Found {
         };
         for field in schema.fields() {
             let seed = ColumnSeed::of(field.name());
-            let column = columns.get(field.name());
+            let column = columns.get(field.name()).and_then(TextColumn::of);
             for (batch, granule) in (0..batches.len()).zip(first_granule..) {
                 self.index.begin();
                 for row in (0..batches[batch].num_rows()).step_by(step) {
@@ -209,13 +210,7 @@ impl Found {
                         batch: batch as u32,
                         row: row as u32,
                     };
-                    let text = match column {
-                        Some(Column::Texts(texts)) => texts.get(&at),
-                        Some(Column::Dictionary(of)) => {
-                            of.key(&at).map(|key| of.values()[key as usize].as_str())
-                        }
-                        _ => None,
-                    };
+                    let text = column.and_then(|column| column.get(&at));
                     let index = &mut self.index;
                     if let Some(text) = text {
                         self.tokeniser
@@ -235,25 +230,19 @@ fn schema(file: &SegmentFile) -> SchemaRef {
 
 /// Whether the index can be read and has the pairs that were found in rows.
 fn check_index(file: &SegmentFile, bytes: &Bytes, found: &[u64]) -> Result<(), String> {
-    let Some(location) = file.metadata().token_index.clone() else {
+    let Some(location) = &file.metadata().token_index else {
         return missing_part(file);
     };
     let range = file.index_range().ok_or("its place is not possible")?;
     let all = slice(bytes, range)?;
-    let blocks_bytes = usize::try_from(location.blocks_bytes).unwrap_or(usize::MAX);
-    let (blocks, directory) = all
-        .split_at_checked(blocks_bytes)
-        .ok_or("its place is not possible")?;
+    let (index, blocks) = file.open_index(&all).map_err(|error| error.to_string())?;
     let (tokens, pairs) = (location.tokens, location.pairs);
-    let index = TokenIndex::open(location, directory).map_err(|error| error.to_string())?;
     let (there, damaged) = index.all_pairs(blocks);
     if damaged > 0 {
         let all = 1_u32 << index.location().buckets_log2;
         return Err(format!("{damaged} of {all} blocks are damaged"));
     }
-    let distinct = there
-        .chunk_by(|one, other| one >> u32::BITS == other >> u32::BITS)
-        .count();
+    let distinct = tokens_of(&there).count();
     if (distinct as u64, there.len() as u64) != (tokens, pairs) {
         return Err(format!(
             "{distinct} tokens in {} places; the footer says {tokens} in {pairs}",

@@ -19,7 +19,7 @@ use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::gather::{Column, Columns, gather, indices};
-use crate::index::{ColumnSeed, IndexBuilder, TokenIndex, Tokeniser};
+use crate::index::{ColumnSeed, IndexBuilder, Tokeniser};
 use crate::order::{self, Position, positions};
 use crate::read::{RowGroupBytes, SegmentFile};
 use crate::rollup::Rollup;
@@ -97,8 +97,8 @@ fn unit_of(columns: &Columns<'_>, rows: &[Position]) -> TimeUnit {
     }
 }
 
-/// The union of the batches' columns that have a value.
-fn table_of(batches: &[RecordBatch]) -> TableSchema {
+/// The union of the batches' columns.
+pub(crate) fn table_of(batches: &[RecordBatch]) -> TableSchema {
     let mut table = TableSchema::new();
     for batch in batches {
         table.merge(batch.schema_ref());
@@ -342,7 +342,7 @@ impl<W: Write + Send> SegmentWriter<W> {
             let bytes = row_group(ordinal)?;
             self.copy_row_group(source, ordinal, &bytes)?;
         }
-        let (index, blocks) = open_index(source, index)?;
+        let (index, blocks) = source.open_index(index)?;
         self.index.add_index(index, blocks, first_granule);
         self.rollup.merge(rollup);
         Ok(())
@@ -501,18 +501,6 @@ fn chunk(source: &SegmentFile, ordinal: usize, name: &str) -> Option<ColumnClose
         column_index: column_index.cloned(),
         offset_index: offset_index.cloned(),
     })
-}
-
-/// A segment's index and the bytes of its blocks, from those of blocks and directory.
-fn open_index<'a>(source: &SegmentFile, index: &'a [u8]) -> Result<(TokenIndex, &'a [u8])> {
-    let Some(location) = source.metadata().token_index.clone() else {
-        return Err(Error::Index("the segment has none".to_owned()));
-    };
-    let blocks = usize::try_from(location.blocks_bytes).unwrap_or(usize::MAX);
-    let Some((blocks, directory)) = index.split_at_checked(blocks) else {
-        return Err(Error::Index("it ends too early".to_owned()));
-    };
-    Ok((TokenIndex::open(location, directory)?, blocks))
 }
 
 /// A writer that counts and hashes what goes through it.

@@ -203,7 +203,7 @@ fn tokens_about(pairs: &[u64], sources: &[Source]) -> Result<usize> {
 }
 
 /// Pairs in ascending order, those of each token by themselves.
-fn tokens_of(pairs: &[u64]) -> impl Iterator<Item = &[u64]> + Clone {
+pub(crate) fn tokens_of(pairs: &[u64]) -> impl Iterator<Item = &[u64]> + Clone {
     pairs.chunk_by(|one, other| one >> u32::BITS == other >> u32::BITS)
 }
 

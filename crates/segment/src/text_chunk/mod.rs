@@ -20,9 +20,9 @@ use parquet::file::writer::SerializedRowGroupWriter;
 use parquet::schema::types::ColumnDescPtr;
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::gather::{Dictionary, Texts};
+use crate::gather::{Column, Dictionary, Texts};
 use crate::index::{ColumnSeed, IndexBuilder, Tokeniser};
-use crate::{Error, GRANULE_ROWS, Position, Result};
+use crate::{Error, GRANULE_ROWS, Position, Result, encoding};
 use pages::{ChunkBytes, DataPage, PageCompressor, Pages};
 
 /// Key of a row without a value.
@@ -39,9 +39,6 @@ const LENGTHS_BYTES_MAX: usize = 32 + GRANULE_ROWS * 5;
 
 /// Buffers that are longer than this are given back.
 const KEPT_BYTES_MAX: usize = 8 << 20;
-
-/// Rows that are looked at to say whether values repeat.
-const SAMPLE_ROWS: usize = 4_096;
 
 /// Columns whose values hardly repeat. A dictionary of them is as long as the column, and reading one row of it would
 /// read the whole dictionary.
@@ -86,8 +83,18 @@ pub(crate) enum TextColumn<'a> {
 }
 
 impl<'a> TextColumn<'a> {
+    /// The column, if it is text.
+    pub(crate) fn of(column: &'a Column) -> Option<Self> {
+        match column {
+            Column::Texts(texts) => Some(Self::Texts(texts)),
+            Column::Dictionary(dictionary) => Some(Self::Dictionary(dictionary)),
+            Column::Plain(_) => None,
+        }
+    }
+
+    /// A row's text.
     #[inline]
-    fn get(self, at: &Position) -> Option<&'a str> {
+    pub(crate) fn get(self, at: &Position) -> Option<&'a str> {
         match self {
             Self::Texts(texts) => texts.get(at),
             Self::Dictionary(dictionary) => {
@@ -238,9 +245,7 @@ impl TextWriter {
         described: ColumnDescPtr,
         tokens: Tokens<'_>,
     ) -> Result<ColumnCloseResult, ParquetError> {
-        self.chunk.clear();
-        let chunk = std::mem::take(&mut self.chunk);
-        let mut pages = Pages::new(chunk, &mut self.compressor);
+        let mut pages = Pages::new(&mut self.chunk, &mut self.compressor);
         self.values.clear();
         for value in values {
             self.values
@@ -304,9 +309,7 @@ impl TextWriter {
             Some(ByteArray::from(short.as_bytes().to_vec()))
         };
         let statistics = statistics(bound(values.first()), bound(values.last()), all_nulls);
-        let (chunk, close) = pages.close(described, statistics)?;
-        self.chunk = chunk;
-        Ok(close)
+        pages.close(described, statistics)
     }
 
     /// All lengths of a page, then all its bytes: what is left to compress is text alone.
@@ -317,9 +320,7 @@ impl TextWriter {
         described: ColumnDescPtr,
         tokens: Tokens<'_>,
     ) -> Result<ColumnCloseResult, ParquetError> {
-        self.chunk.clear();
-        let chunk = std::mem::take(&mut self.chunk);
-        let mut pages = Pages::new(chunk, &mut self.compressor);
+        let mut pages = Pages::new(&mut self.chunk, &mut self.compressor);
         let mut all_nulls = 0;
         for (granule, rows) in (tokens.first_granule..).zip(rows.chunks(GRANULE_ROWS)) {
             self.values.clear();
@@ -358,9 +359,7 @@ impl TextWriter {
                 text_bytes: self.values.len() - LENGTHS_BYTES_MAX,
             })?;
         }
-        let (chunk, close) = pages.close(described, statistics(None, None, all_nulls))?;
-        self.chunk = chunk;
-        Ok(close)
+        pages.close(described, statistics(None, None, all_nulls))
     }
 }
 
@@ -400,14 +399,13 @@ fn pays(values: &[&str], rows: usize) -> bool {
     bytes <= DICTIONARY_BYTES_MAX && values.len() * 2 <= rows.max(2)
 }
 
-/// Whether at most one in four values of a sample is new.
+/// Whether the values of a sample repeat.
 fn values_repeat(texts: &Texts, rows: &[Position]) -> bool {
-    let step = (rows.len() / SAMPLE_ROWS).max(1);
     let mut there = 0_usize;
     let mut distinct: FxHashSet<&str> = FxHashSet::default();
-    for text in rows.iter().step_by(step).filter_map(|at| texts.get(at)) {
+    for text in encoding::sample(rows).filter_map(|at| texts.get(at)) {
         there += 1;
         distinct.insert(text);
     }
-    distinct.len() * 4 <= there.max(4)
+    encoding::repeat(distinct.len(), there)
 }

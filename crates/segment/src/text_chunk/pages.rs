@@ -55,7 +55,7 @@ impl PageCompressor {
 
 /// A column chunk under construction.
 pub(super) struct Pages<'a> {
-    sink: TrackedWrite<Vec<u8>>,
+    sink: TrackedWrite<&'a mut Vec<u8>>,
     compressor: &'a mut PageCompressor,
     offsets: OffsetIndexBuilder,
     encodings: Vec<Encoding>,
@@ -66,8 +66,9 @@ pub(super) struct Pages<'a> {
 }
 
 impl<'a> Pages<'a> {
-    /// A chunk that is written to `out`, which is empty.
-    pub(super) fn new(out: Vec<u8>, compressor: &'a mut PageCompressor) -> Self {
+    /// A chunk that is written to `out`, which is cleared first.
+    pub(super) fn new(out: &'a mut Vec<u8>, compressor: &'a mut PageCompressor) -> Self {
+        out.clear();
         Self {
             sink: TrackedWrite::new(out),
             compressor,
@@ -139,12 +140,12 @@ impl<'a> Pages<'a> {
         Ok(())
     }
 
-    /// The chunk's bytes, and what the footer will say of them.
+    /// Ends the chunk; what the footer will say of it.
     pub(super) fn close(
         self,
         column: ColumnDescPtr,
         statistics: Statistics,
-    ) -> Result<(Vec<u8>, ColumnCloseResult)> {
+    ) -> Result<ColumnCloseResult> {
         let bytes = self.sink.into_inner()?;
         let metadata = ColumnChunkMetaData::builder(column)
             .set_compression(self.compressor.named)
@@ -156,15 +157,14 @@ impl<'a> Pages<'a> {
             .set_data_page_offset(self.data_offset.unwrap_or(0))
             .set_statistics(statistics)
             .build()?;
-        let close = ColumnCloseResult {
+        Ok(ColumnCloseResult {
             bytes_written: bytes.len() as u64,
             rows_written: self.rows as u64,
             metadata,
             bloom_filter: None,
             column_index: None,
             offset_index: Some(self.offsets.build()),
-        };
-        Ok((bytes, close))
+        })
     }
 }
 
