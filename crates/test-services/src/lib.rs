@@ -1,0 +1,1 @@
+//! Servers that tests start for themselves: private ones, on free ports, in temporary folders, gone with their handle.
