@@ -55,6 +55,12 @@ impl Data {
         self
     }
 
+    /// A variable of the environment of every server and command on this folder.
+    pub(crate) fn variable(mut self, name: &str, value: impl ToString) -> Self {
+        self.settings.push((name.to_owned(), value.to_string()));
+        self
+    }
+
     pub(crate) fn path(&self) -> PathBuf {
         self.folder.path().join("data")
     }
@@ -106,6 +112,7 @@ impl Data {
     /// Runs a command of the binary in the folder, with nothing of the caller's environment that matters.
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         command(self.folder.path())
+            .envs(self.settings.iter().map(|(name, value)| (name, value)))
             .args(arguments)
             .output()
             .unwrap()

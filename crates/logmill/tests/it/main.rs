@@ -17,4 +17,5 @@ mod ingest;
 mod loghub;
 mod query;
 mod running;
+mod s3;
 mod sql;
