@@ -17,6 +17,7 @@ fn data_on(s3: &S3Server) -> Data {
         .setting("OBJECTS__REGION", "eu-west-1")
         .setting("OBJECTS__PATH_STYLE", "true")
         .setting("OBJECTS__ALLOW_HTTP", "true")
+        .setting("STORE__COMPACTION__FAN_IN", "4")
         .setting("STORE__ORPHAN_CHECK_INTERVAL_MS", "50")
         .setting("STORE__ORPHAN_MIN_AGE_MS", "1500")
         .variable("AWS_ACCESS_KEY_ID", "somebody")
