@@ -1,1 +1,6 @@
 //! Servers that tests start for themselves: private ones, on free ports, in temporary folders, gone with their handle.
+
+mod process;
+mod redis;
+
+pub use redis::{RedisServer, RedisServerOptions};
