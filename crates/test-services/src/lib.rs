@@ -7,6 +7,9 @@
     reason = "only tests use it: a test fails by panicking, and says what it saw"
 )]
 
+mod process;
+mod redis;
 mod s3;
 
+pub use redis::{RedisServer, RedisServerOptions};
 pub use s3::S3Server;
