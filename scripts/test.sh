@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs all tests. What they need beside Rust (a Python with DuckDB and moto's server of S3) is installed here,
-# in a folder of the user's cache, so that nothing has to be prepared by hand.
+# Runs all tests. What they need beside Rust is installed here, so that nothing has to be prepared by hand: a Python
+# with DuckDB and moto's server of S3 in a folder of the user's cache, and the programs of Postgres and Redis.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=${LOGMILL_CACHE:-$HOME/.cache/logmill}/venv
@@ -16,6 +16,7 @@ if ! "$venv/bin/python" -c 'import duckdb, moto.server' 2>/dev/null; then
   fi
   "$venv/bin/pip" install --quiet --disable-pip-version-check "${packages[@]}"
 fi
+scripts/services.sh
 export LOGMILL_TEST_PYTHON=$venv/bin/python
 cargo test --workspace --locked "$@"
 

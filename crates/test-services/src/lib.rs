@@ -7,9 +7,11 @@
     reason = "only tests use it: a test fails by panicking, and says what it saw"
 )]
 
+mod postgres;
 mod process;
 mod redis;
 mod s3;
 
+pub use postgres::{PostgresServer, PostgresServerOptions};
 pub use redis::{RedisServer, RedisServerOptions};
 pub use s3::S3Server;
