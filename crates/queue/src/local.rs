@@ -83,6 +83,8 @@ struct Log {
     shared: Arc<Mutex<Shared>>,
     pending: Arc<Semaphore>,
     writer: Mutex<Option<(Sender<Command>, JoinHandle<()>)>>,
+    /// Lets one caller delete files at a time.
+    truncating: Mutex<()>,
     _lock: Lock,
 }
 
@@ -139,6 +141,7 @@ impl LocalLog {
             files,
             shared,
             writer: Mutex::new(Some((send, thread))),
+            truncating: Mutex::new(()),
             _lock: lock,
         })))
     }
@@ -247,6 +250,7 @@ impl Log {
     }
 
     fn truncate_before(&self, sequence: Sequence) -> Result<()> {
+        let _truncating = self.truncating.lock();
         let (done, rotated) = channel();
         if self.send(Command::Rotate(sequence, done)).is_ok() {
             let _ = rotated.recv();

@@ -93,7 +93,7 @@ pub enum Appended {
 }
 
 /// What a queue says of itself, from memory: asking costs nothing.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct QueueStatus {
     /// Why the queue refuses to append, if it does for good (a failed fsync) or for now (a full disk, no Redis).
     pub failure: Option<String>,

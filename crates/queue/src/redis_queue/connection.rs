@@ -1,7 +1,8 @@
 //! One connection to Redis that is made anew when it is lost, and what is tried again.
 
-use std::sync::OnceLock;
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use logmill_retry::{RetryPolicy, Transient};
@@ -24,11 +25,20 @@ pub(crate) struct Link {
     config: AsyncConnectionConfig,
     retry: RetryPolicy,
     scripts: &'static [Script],
-    live: tokio::sync::Mutex<Option<Live>>,
+    slot: tokio::sync::Mutex<Slot>,
+    /// Connections that could not be made so far.
+    failures: AtomicU64,
     /// Connections made so far.
     connections: AtomicU64,
     /// The scripts' hashes, known from the first connection on.
     hashes: OnceLock<Vec<String>>,
+}
+
+/// The connection that there is, and why there was none the last time.
+#[derive(Default)]
+struct Slot {
+    live: Option<Live>,
+    failure: Option<RedisError>,
 }
 
 /// A connection that worked when it was last used.
@@ -66,7 +76,8 @@ impl Link {
             config,
             retry: options.retry,
             scripts,
-            live: tokio::sync::Mutex::new(None),
+            slot: tokio::sync::Mutex::default(),
+            failures: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             hashes: OnceLock::new(),
         }
@@ -81,7 +92,20 @@ impl Link {
     where
         Running: Future<Output = RedisResult<T>>,
     {
-        let called = self.retry.run("redis", transient, || self.once(&call));
+        self.call_within(&self.retry, operation, call).await
+    }
+
+    /// Calls Redis as often as `retry` allows.
+    pub(crate) async fn call_within<T, Running>(
+        &self,
+        retry: &RetryPolicy,
+        operation: &'static str,
+        call: impl Fn(Live) -> Running,
+    ) -> Result<T>
+    where
+        Running: Future<Output = RedisResult<T>>,
+    {
+        let called = retry.run("redis", transient, || self.once(&call));
         called.await.map_err(|source| failed(operation, source))
     }
 
@@ -103,29 +127,47 @@ impl Link {
 
     /// Lets go of the connection, if it is still this one; the next call makes a new one.
     pub(crate) async fn discard(&self, number: u64) {
-        let mut live = self.live.lock().await;
-        if let Some(current) = &mut *live
-            && current.number == number
-        {
+        let live = &mut self.slot.lock().await.live;
+        if live.as_ref().is_some_and(|live| live.number == number) {
             *live = None;
         }
     }
 
     /// Lets go of whatever connection there is.
     pub(crate) fn discard_any(&mut self) {
-        *self.live.get_mut() = None;
+        self.slot.get_mut().live = None;
     }
 
-    /// The connection, a new one if there is none. Whoever comes meanwhile waits for it rather than making another.
+    /// The connection, a new one if there is none. Whoever comes while one is being made shares its outcome: were each to try
+    /// in turn, the last of many would wait as many timeouts.
     async fn live(&self) -> RedisResult<Live> {
-        let mut live = self.live.lock().await;
-        if let Some(live) = &*live {
+        let failures = self.failures.load(Ordering::SeqCst);
+        let mut slot = self.slot.lock().await;
+        if let Some(live) = &slot.live {
             return Ok(live.clone());
         }
-        let config = self.config.clone();
+        if let Some(failure) = &slot.failure
+            && self.failures.load(Ordering::SeqCst) > failures
+        {
+            return Err(failure.clone());
+        }
+        match self.connect().await {
+            Ok(live) => {
+                slot.live = Some(live.clone());
+                Ok(live)
+            }
+            Err(error) => {
+                slot.failure = Some(error.clone());
+                self.failures.fetch_add(1, Ordering::SeqCst);
+                Err(error)
+            }
+        }
+    }
+
+    async fn connect(&self) -> RedisResult<Live> {
         let connecting = self
             .client
-            .get_multiplexed_async_connection_with_config(&config);
+            .get_multiplexed_async_connection_with_config(&self.config);
         let mut connection = connecting.await?;
         let mut hashes = Vec::with_capacity(self.scripts.len());
         for script in self.scripts {
@@ -137,9 +179,7 @@ impl Link {
         // A hash is made of the text alone, so every server gives the same.
         let _ = self.hashes.set(hashes);
         let number = self.connections.fetch_add(1, Ordering::Relaxed);
-        let fresh = Live { connection, number };
-        *live = Some(fresh.clone());
-        Ok(fresh)
+        Ok(Live { connection, number })
     }
 
     /// A call of a script: the command up to its keys. A server that forgot the script (`NOSCRIPT`) gets it with the next connection.
@@ -213,12 +253,22 @@ pub(crate) fn transient(error: &RedisError) -> Option<Transient> {
             _ => None,
         },
         _ if error.is_timeout() => Some(Transient::quick("timeout")),
+        // A certificate that is not trusted will not be a moment later.
+        _ if io_kind(error) == Some(io::ErrorKind::InvalidData) => None,
         _ if error.is_connection_refusal() => Some(Transient::slow("connection_refused")),
         _ if error.is_io_error() || error.is_connection_dropped() => {
             Some(Transient::quick("connection_lost"))
         }
         _ => None,
     }
+}
+
+/// The kind of the system's error behind one of the client's.
+fn io_kind(error: &RedisError) -> Option<io::ErrorKind> {
+    type Shared = Arc<dyn std::error::Error + Send + Sync>;
+    let source = std::error::Error::source(error)?;
+    let source = source.downcast_ref::<Shared>()?;
+    source.downcast_ref::<io::Error>().map(io::Error::kind)
 }
 
 /// Whether the next call needs a new connection: this one is lost or stuck, leads to a server that is no primary any more, or

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use logmill_retry::RetryPolicy;
 use parking_lot::RwLock;
 use redis::{RedisResult, Value};
 use serde::Serialize;
@@ -268,8 +269,14 @@ impl Watch {
 impl Inner {
     /// Looks at Redis now; an error if it is not there or not fit.
     pub(crate) async fn look(&self) -> Result<()> {
-        let facts = self.link.call("looking at Redis", |live| self.ask(live));
-        match facts.await {
+        self.look_within(&self.options.retry).await
+    }
+
+    async fn look_within(&self, retry: &RetryPolicy) -> Result<()> {
+        let asked = self
+            .link
+            .call_within(retry, "looking at Redis", |live| self.ask(live));
+        match asked.await {
             Ok(facts) => self.watch.see(facts, &self.options),
             Err(error) => {
                 self.watch.failed(&error);
@@ -334,7 +341,16 @@ async fn keep_watching(inner: Weak<Inner>) {
         tokio::time::sleep(interval).await;
         let Some(inner) = inner.upgrade() else { return };
         let before = inner.watch.seen.read().failure.clone();
-        let failure = inner.look().await.err().map(|error| error.to_string());
+        // Twice: a connection that was closed while it was idle says nothing, and a Redis that is gone is to be known soon.
+        let retry = RetryPolicy {
+            tries_max: 2,
+            ..inner.options.retry
+        };
+        let failure = inner
+            .look_within(&retry)
+            .await
+            .err()
+            .map(|error| error.to_string());
         match (before, failure) {
             (None, Some(reason)) => tracing::warn!(reason, "the queue in Redis does not work"),
             (Some(_), None) => tracing::info!("the queue in Redis works again"),

@@ -228,6 +228,30 @@ async fn what_is_let_go_is_gone_and_sequences_go_on(ground: &mut dyn Ground) {
     assert_eq!(entries, [(next, b"next".to_vec())]);
 }
 
+async fn what_many_let_go_at_once_is_let_go(ground: &mut dyn Ground) {
+    let (queue, _) = ground.open(Sequence(0)).await;
+    let tasks: Vec<_> = (0..4_u8)
+        .map(|number| {
+            let queue = queue.clone();
+            tokio::spawn(async move {
+                for _ in 0..40 {
+                    let sequence = append(queue.as_ref(), &[number; 9_000]).await.unwrap();
+                    queue.truncate_before(0, sequence).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let last = append(queue.as_ref(), b"last").await.unwrap();
+    queue.truncate_before(0, last).await.unwrap();
+    queue.close().await;
+    drop(queue);
+    let (_, entries) = ground.open(last).await;
+    assert_eq!(entries, [(last, b"last".to_vec())]);
+}
+
 async fn closing_ends_what_is_under_way_and_refuses_the_rest(ground: &mut dyn Ground) {
     let (queue, _) = ground.open(Sequence(0)).await;
     let under_way: Vec<_> = (0..20_u8)
@@ -378,6 +402,7 @@ contract! {
     appenders_at_once_get_their_own_sequences
     an_appender_that_goes_away_changes_nothing
     what_is_let_go_is_gone_and_sequences_go_on
+    what_many_let_go_at_once_is_let_go
     closing_ends_what_is_under_way_and_refuses_the_rest
     what_cannot_be_taken_is_refused
     a_request_is_taken_once_or_not_at_all

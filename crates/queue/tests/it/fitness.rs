@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use logmill_model::ErrorKind;
-use logmill_queue::{Appended, Durability, Entry, Error, Queue, RedisOptions, RedisQueue};
+use logmill_queue::{
+    Appended, Durability, Entry, Error, Queue, ReadLimits, RedisOptions, RedisQueue, Sequence,
+};
 use logmill_test_services::{RedisServer, RedisServerOptions};
 
 use crate::harness::{
@@ -215,5 +217,71 @@ async fn a_replica_takes_nothing() {
     assert!(
         refused.to_string().to_lowercase().contains("read"),
         "{refused}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_is_spoken_with_those_whose_certificate_is_trusted() {
+    let folder = tempfile::tempdir().unwrap();
+    let certificate = |name: &str| {
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let (certificate, key) = (folder.path().join(name), folder.path().join("key.pem"));
+        std::fs::write(&certificate, made.cert.pem()).unwrap();
+        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        (certificate, key)
+    };
+    let (stranger, _) = certificate("stranger.pem");
+    let (trusted, key) = certificate("trusted.pem");
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let _server = RedisServer::start(RedisServerOptions {
+        directives: [
+            ("tls-port", port.to_string()),
+            ("tls-cert-file", trusted.display().to_string()),
+            ("tls-key-file", key.display().to_string()),
+            ("tls-auth-clients", "no".to_owned()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .to_vec(),
+        ..RedisServerOptions::default()
+    });
+    let url = format!("rediss://127.0.0.1:{port}");
+    let open = async |ca_file| {
+        let options = RedisOptions {
+            ca_file,
+            ..RedisOptions::default()
+        };
+        RedisQueue::open(&url, options, 1).await
+    };
+    let queue = open(Some(trusted)).await.unwrap();
+    append(&queue, b"x").await.unwrap();
+    assert_eq!(
+        queue
+            .reader()
+            .read(0, Sequence(0), ReadLimits::default(), Duration::ZERO)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
+    for ca_file in [None, Some(stranger)] {
+        let begun = Instant::now();
+        let refused = open(ca_file).await.unwrap_err();
+        assert!(refused.to_string().contains("certificate"), "{refused}");
+        assert!(
+            begun.elapsed() < Duration::from_secs(1),
+            "not tried again: {:?}",
+            begun.elapsed()
+        );
+    }
+    let missing = open(Some(folder.path().join("missing.pem")))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&missing, Error::Settings(reason) if reason.contains("missing.pem")),
+        "{missing}"
     );
 }
