@@ -9,6 +9,7 @@
 mod append;
 mod connection;
 mod dead_letters;
+mod facts;
 mod keys;
 mod options;
 mod reader;
@@ -105,7 +106,7 @@ impl RedisQueue {
     }
 
     /// What is remembered of a client's request, to be asked before the work of decoding is done. That nothing is known now does
-    /// not mean that the append will find it new.
+    /// not mean that the append will find it new. With `wait_replicas`, append a known request all the same: only that waits for them.
     pub async fn find_request(
         &self,
         partition: u32,

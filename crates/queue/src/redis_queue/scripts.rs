@@ -85,13 +85,11 @@ local payload, token, fingerprint, answer = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local forget_at, deadline, entries_max = ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
 local known = redis.call('GET', request)
 if known then
+    -- Written again with the time that it has left, so that this connection has a write that WAIT can wait for.
+    redis.call('PEXPIRE', request, redis.call('PTTL', request))
     local space = string.find(known, ' ', 33, true)
-    if string.sub(known, 1, 16) == token then
-        -- An earlier try of this very append came through. Written again, so that this connection has something
-        -- that WAIT can wait for.
-        redis.call('PEXPIREAT', request, forget_at)
-        return {'new', string.sub(known, 33, space - 1)}
-    end
+    -- An earlier try of this very append came through.
+    if string.sub(known, 1, 16) == token then return {'new', string.sub(known, 33, space - 1)} end
     if string.sub(known, 17, 32) ~= fingerprint then return {'reused'} end
     return {'replayed', string.sub(known, space + 1)}
 end

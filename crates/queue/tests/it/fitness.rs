@@ -140,12 +140,12 @@ async fn replicas_are_waited_for_and_an_entry_they_did_not_confirm_is_not_double
         ..RedisServerOptions::default()
     });
     let replica = replica_of(&server);
-    let options = RedisOptions {
+    let queue_options = || RedisOptions {
         wait_replicas: 1,
         watch_interval_ms: 50,
         ..quick_options()
     };
-    let queue = Arc::new(open_redis(&server, options).await);
+    let queue = Arc::new(open_redis(&server, queue_options()).await);
     let connected = async || {
         append(queue.as_ref(), b"x").await.is_ok() && queue.status().redis.unwrap().replicas == 1
     };
@@ -175,6 +175,10 @@ async fn replicas_are_waited_for_and_an_entry_they_did_not_confirm_is_not_double
         "{:?}",
         begun.elapsed()
     );
+    // Over a connection that has written nothing yet, WAIT would be content at once.
+    let other = open_redis(&server, queue_options()).await;
+    let error = other.append(entry(), nothing()).await.unwrap_err();
+    assert!(matches!(error, Error::TooFewReplicas { .. }), "{error:?}");
     // Those who wait at once wait together.
     let tasks: Vec<_> = (0..20_u8)
         .map(|n| {

@@ -76,55 +76,6 @@ async fn many_appenders_get_their_own_sequences_and_all_is_replayed() {
 }
 
 #[tokio::test]
-async fn an_appender_that_goes_away_changes_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let (log, _) = open(folder.path(), 0).unwrap();
-    let (send, visible) = tokio::sync::oneshot::channel();
-    {
-        let append = log.append(
-            b"orphan".to_vec(),
-            Box::new(move |_| send.send(()).unwrap()),
-        );
-        let mut append = std::pin::pin!(append);
-        // Once polled, the entry is with the writer.
-        let polled = std::future::poll_fn(|context| {
-            std::task::Poll::Ready(append.as_mut().poll(context).is_ready())
-        });
-        polled.await;
-    }
-    visible.await.unwrap();
-    drop(log);
-    assert_eq!(open(folder.path(), 0).unwrap().1, [(0, b"orphan".to_vec())]);
-}
-
-#[tokio::test]
-async fn sizes_at_the_borders_are_taken_or_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let (log, _) = open(folder.path(), 0).unwrap();
-    log.append(Vec::new(), nothing()).await.unwrap();
-    log.append(vec![7; 50_000], nothing()).await.unwrap();
-    let error = log.append(vec![7; 50_001], nothing()).await.unwrap_err();
-    assert!(
-        matches!(
-            error,
-            Error::TooLarge {
-                bytes: 50_001,
-                limit: 50_000
-            }
-        ),
-        "{error:?}"
-    );
-    drop(log);
-    let lengths: Vec<_> = open(folder.path(), 0)
-        .unwrap()
-        .1
-        .iter()
-        .map(|(_, p)| p.len())
-        .collect();
-    assert_eq!(lengths, [0, 50_000]);
-}
-
-#[tokio::test]
 async fn what_is_let_go_is_deleted_and_sequences_go_on() {
     let folder = tempfile::tempdir().unwrap();
     let (log, _) = open(folder.path(), 0).unwrap();
