@@ -1,5 +1,6 @@
 //! Servers that tests start for themselves: private ones, on free ports, in temporary folders, gone with their handle.
 
+mod guard;
 mod postgres;
 mod process;
 mod redis;
