@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# Installs the programs of Postgres and Redis where they are missing (Debian's packages). Tests start servers of
-# their own, so those of the packages are neither started nor left to be started with the machine.
+# Installs the programs of Postgres and Redis, and openssl for the certificates of tests, where they are missing
+# (Debian's packages). Tests start servers of their own, so those of the packages are neither started now nor with
+# the machine.
 set -euo pipefail
 
 have_postgres() { command -v initdb || compgen -G '/usr/lib/postgresql/*/bin/initdb'; }
 
 missing=()
 { have_postgres && command -v psql; } >/dev/null || missing+=(postgresql)
+command -v openssl >/dev/null || missing+=(openssl)
 command -v redis-server >/dev/null || missing+=(redis-server)
 [ ${#missing[@]} -gt 0 ] || exit 0
 
@@ -24,6 +26,6 @@ $as_root apt-get update
 $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"
 if [ -d /run/systemd/system ]; then
   for package in "${missing[@]}"; do
-    $as_root systemctl disable --now "$package"
+    [ "$package" = openssl ] || $as_root systemctl disable --now "$package"
   done
 fi

@@ -38,7 +38,7 @@ enum Command {
     Seed(SeedArguments),
     /// Drive a server with load and measure it.
     LoadTest(LoadTestArguments),
-    /// Show or apply the catalog's schema migrations.
+    /// Show, apply or take back the catalog's schema migrations.
     Migrate(MigrateArguments),
     /// Check a data directory, and repair its write-ahead log.
     Doctor(DoctorArguments),

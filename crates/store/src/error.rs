@@ -92,7 +92,7 @@ pub enum Error {
 
 impl Error {
     /// What the caller should do about it.
-    pub const fn kind(&self) -> ErrorKind {
+    pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Queue(source) => source.kind(),
             Self::Catalog(source) => source.kind(),

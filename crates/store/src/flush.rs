@@ -114,6 +114,7 @@ impl Store {
             new_watermark: frozen.watermark,
             segments: rows_of_catalog.clone(),
             idempotency: keys.collect(),
+            epoch: None,
         };
         match self.catalog.commit_flush(commit).await {
             Ok(()) => {}

@@ -40,7 +40,7 @@ impl Store {
             .collect();
         let removed = self
             .catalog
-            .remove_segments(&ids, self.clock.now_ns())
+            .remove_segments(&ids, self.clock.now_ns(), false)
             .await;
         if let Err(error) = removed {
             // It may have happened all the same.

@@ -7,6 +7,7 @@
     reason = "only tests use it: a test fails by panicking, and says what it saw"
 )]
 
+mod guard;
 mod postgres;
 mod process;
 mod redis;

@@ -3,7 +3,6 @@
 //! What fails here panics and says why: only tests call it, and without their server they mean nothing.
 
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -15,12 +14,26 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use crate::guard::{Guard, User, children_of};
+use crate::process::{free_port, program};
+
 /// The role that owns everything; trusted without a password.
 const ROLE: &str = "postgres";
 
 /// In its data folder.
 const CERTIFICATE: &str = "server.crt";
 const KEY: &str = "server.key";
+
+/// What the guard runs in the server's folder: SIGQUIT ends all processes at once, after SIGCONT the paused ones too.
+const AT_THE_END: &str = r#"
+    pid=$(head -n 1 data/postmaster.pid 2>/dev/null)
+    if [ -n "$pid" ] && [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = postgres ]; then
+      kill -QUIT "$pid"
+      kill -CONT "$pid"
+      tries=0
+      while [ -e data/postmaster.pid ] && [ "$tries" -lt 100 ]; do sleep 0.1; tries=$((tries + 1)); done
+    fi
+"#;
 
 /// How long a server may take until it answers, recovery included.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -62,7 +75,7 @@ impl PostgresServer {
     /// Starts a server.
     pub fn start_with(options: PostgresServerOptions) -> Self {
         let programs = Programs::find();
-        let user = User::other_than_root();
+        let user = User::other_than_root(ROLE);
         let folder = tempfile::Builder::new()
             .prefix("logmill-postgres-")
             .tempdir()
@@ -72,7 +85,7 @@ impl PostgresServer {
                 .expect("giving Postgres its folder");
         }
         let mut server = Self {
-            guard: Guard::of(folder.path()),
+            guard: Guard::of(folder.path(), AT_THE_END),
             programs,
             user,
             options,
@@ -187,7 +200,7 @@ impl PostgresServer {
 
     fn make_certificate(&self) {
         let output = self
-            .command(&find_program("openssl"))
+            .command(&program("openssl", "openssl"))
             .args([
                 "req",
                 "-x509",
@@ -294,133 +307,32 @@ struct Programs {
 }
 
 impl Programs {
+    /// Debian keeps the server's programs out of the PATH, in a folder for each version; the newest is taken.
     fn find() -> Self {
-        Self {
-            initdb: find_program("initdb"),
-            postgres: find_program("postgres"),
-            psql: find_program("psql"),
-        }
-    }
-}
-
-/// Debian keeps the server's programs out of the PATH, in a folder for each version; the newest is taken.
-fn find_program(name: &str) -> PathBuf {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
-    let mut debian: Vec<PathBuf> = versions
-        .flatten()
-        .map(|version| version.path().join("bin"))
-        .collect();
-    debian.sort_by_key(|folder| {
-        let version = folder
-            .parent()
-            .and_then(|version| version.file_name()?.to_str());
-        std::cmp::Reverse(version.and_then(|version| version.parse::<u32>().ok()))
-    });
-    std::env::split_paths(&path)
-        .chain(debian)
-        .map(|folder| folder.join(name))
-        .find(|program| program.is_file())
-        .unwrap_or_else(|| {
-            panic!(
-                "there is no program `{name}`, which tests need: scripts/services.sh installs it"
-            )
-        })
-}
-
-/// Whom Postgres runs as.
-#[derive(Clone, Copy, Debug)]
-struct User {
-    uid: u32,
-    gid: u32,
-}
-
-impl User {
-    /// Postgres refuses to run as root: then it is the user of its package, or nobody. None where tests do not run as root.
-    fn other_than_root() -> Option<Self> {
-        if !rustix::process::geteuid().is_root() {
-            return None;
-        }
-        let users = fs::read_to_string("/etc/passwd").expect("reading /etc/passwd");
+        let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
+        let numbers = versions
+            .flatten()
+            .filter_map(|version| version.file_name().to_str()?.parse::<u32>().ok());
+        let newest = numbers
+            .max()
+            .map(|version| format!("/usr/lib/postgresql/{version}/bin"));
         let find = |name: &str| {
-            let mut fields = users
-                .lines()
-                .map(|line| line.split(':'))
-                .find_map(|mut fields| (fields.next() == Some(name)).then_some(fields))?
-                .skip(1);
-            let uid = fields.next()?.parse().ok()?;
-            let gid = fields.next()?.parse().ok()?;
-            Some(Self { uid, gid })
+            let installed = newest.as_deref().map(|folder| Path::new(folder).join(name));
+            let installed = installed.filter(|program| program.is_file());
+            installed.unwrap_or_else(|| program(name, "postgresql"))
         };
-        let found = find(ROLE).or_else(|| find("nobody"));
-        Some(found.expect(
-            "Postgres refuses to run as root, and there is neither a user `postgres` nor `nobody`",
-        ))
+        Self {
+            initdb: find("initdb"),
+            postgres: find("postgres"),
+            psql: find("psql"),
+        }
     }
-}
-
-/// A shell that waits for the end of this process, however it comes, and then does what [`Drop`] could not.
-#[derive(Debug)]
-struct Guard(Child);
-
-impl Guard {
-    fn of(folder: &Path) -> Self {
-        let script = r#"
-            trap '' INT
-            read -r _
-            pid=$(head -n 1 "$0/data/postmaster.pid" 2>/dev/null)
-            if [ -n "$pid" ] && [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = postgres ]; then
-              kill -QUIT "$pid"
-              kill -CONT "$pid"
-              tries=0
-              while kill -0 "$pid" 2>/dev/null && [ "$tries" -lt 100 ]; do sleep 0.1; tries=$((tries + 1)); done
-            fi
-            rm -rf "$0"
-        "#;
-        let shell = Command::new("sh")
-            .arg("-c")
-            .arg(script)
-            .arg(folder)
-            // Ends when this process does: nothing is ever written to it.
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .process_group(0)
-            .spawn();
-        Self(shell.expect("starting a shell"))
-    }
-
-    /// It has nothing to do any more.
-    fn dismiss(&mut self) {
-        // It is ours and waits, so it can be killed; if not, it finds nothing to remove.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// A port that nobody listens on.
-fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .and_then(|listener| listener.local_addr())
-        .expect("a free port")
-        .port()
-}
-
-/// The processes that this one started, by `/proc/*/stat`: `pid (name) state parent …`.
-fn children_of(parent: u32) -> Vec<u32> {
-    let processes = fs::read_dir("/proc").expect("reading /proc").flatten();
-    processes
-        .filter_map(|process| {
-            let pid = process.file_name().to_str()?.parse().ok()?;
-            let stat = fs::read_to_string(process.path().join("stat")).ok()?;
-            let (_, rest) = stat.rsplit_once(')')?;
-            (rest.split_whitespace().nth(1)?.parse() == Ok(parent)).then_some(pid)
-        })
-        .collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+
     use super::*;
 
     #[test]
@@ -473,8 +385,7 @@ mod tests {
         let mut server = PostgresServer::start();
         let folder = server.folder.path().to_owned();
         // What the kernel does when this process ends.
-        drop(server.guard.0.stdin.take());
-        server.guard.0.wait().expect("waiting for the guard");
+        server.guard.let_go();
         assert!(!folder.exists());
         let postmaster = server.lock().take();
         let mut postmaster = postmaster.expect("it was started");

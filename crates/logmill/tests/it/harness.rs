@@ -125,7 +125,8 @@ pub(crate) fn command(folder: &Path) -> Command {
     command
         .current_dir(folder)
         .stdin(Stdio::null())
-        .env_remove("LOGMILL_URL");
+        .env_remove("LOGMILL_URL")
+        .env_remove("DATABASE_URL");
     command.env_remove("NO_COLOR");
     command
 }

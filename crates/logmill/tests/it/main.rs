@@ -15,6 +15,7 @@ mod duckdb;
 mod harness;
 mod ingest;
 mod loghub;
+mod migrate;
 mod query;
 mod running;
 mod s3;

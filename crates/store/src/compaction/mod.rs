@@ -117,6 +117,7 @@ impl Store {
             settled: merged.settled.clone(),
             deleted_rows: merged.deleted_rows.clone(),
             now_ns: self.clock.now_ns(),
+            keep_objects: false,
         };
         if let Err(error) = self.catalog.replace_segments(replacement).await {
             // It may have happened all the same.
