@@ -6,6 +6,7 @@
 
 mod error;
 mod fleet;
+mod log_table;
 mod migrations;
 mod rows;
 mod sql;
@@ -18,6 +19,10 @@ use logmill_model::TenantId;
 
 pub use error::{Error, Result};
 pub use fleet::{Changes, JobRun, Lease, LeaseRow, Member, PendingDeletes};
+pub use log_table::{
+    ANY_WORD, Deletion, ExpiredRows, LogTable, LogTableOptions, NewRows, PostgresLogTable,
+    RowColumn, RowCondition, RowKey, RowOrder, RowSelection, RowStream,
+};
 pub use migrations::{MigrationState, MigrationStatus, Schema};
 pub use rows::{
     DeleteId, DeleteRow, Fence, FlushCommit, IdempotencyRow, Replacement, SegmentColumn, SegmentId,
