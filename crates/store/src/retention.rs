@@ -16,6 +16,9 @@ const MILLISECOND_NS: i64 = 1_000_000;
 impl Store {
     /// Applies retention now; returns how many segments were deleted. Their objects go with their last readers.
     pub async fn apply_retention(&self) -> Result<u64> {
+        if let Some(table) = &self.table {
+            return self.expire_rows(table).await;
+        }
         self.reconcile_if_wanted().await?;
         // No flush may add segments between choosing and removing.
         let one_at_a_time = self.flush_state.lock().await;
@@ -94,7 +97,7 @@ impl Store {
     }
 
     /// Older records than this are past an age; 0 means none is.
-    fn oldest_kept_ns(&self, max_age_ms: u64) -> i64 {
+    pub(crate) fn oldest_kept_ns(&self, max_age_ms: u64) -> i64 {
         match i64::try_from(max_age_ms) {
             Ok(age_ms) if age_ms > 0 => self
                 .clock

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use logmill_model::time::MIN_NS;
+
 use super::{ANY_WORD, RowColumn, RowCondition, RowOrder, RowSelection};
 
 /// The SELECT of a selection; `keys` puts the row's place before its columns.
@@ -13,8 +15,9 @@ pub(super) fn select(selection: &RowSelection, keys: bool) -> String {
         "SELECT {} FROM log_entries WHERE tenant = {} AND timestamp_ns >= {} AND timestamp_ns < {} AND sequence < {}",
         columns.join(", "),
         text(selection.tenant.as_str()),
-        selection.range.start_ns,
-        selection.range.end_ns,
+        // The smallest number is no literal, and no record is of a time before the first.
+        selection.range.start_ns.max(MIN_NS),
+        selection.range.end_ns.max(MIN_NS),
         i64::try_from(selection.before).unwrap_or(i64::MAX),
     );
     if let Some(condition) = condition(&selection.condition) {
