@@ -21,18 +21,19 @@ pub(crate) async fn migrations_go_up_and_down(site: Site) {
         .iter()
         .map(|migration| (migration.version, migration.description.as_str()))
         .collect();
-    assert_eq!(names, [(1, "initial"), (2, "deletes"), (3, "fleet")]);
-    assert_eq!(states().await, [Pending; 3]);
+    let all = [(1, "initial"), (2, "deletes"), (3, "fleet"), (4, "log_entries")];
+    assert_eq!(names, all);
+    assert_eq!(states().await, [Pending; 4]);
     schema.up(Some(1)).await.unwrap();
-    assert_eq!(states().await, [Applied, Pending, Pending]);
+    assert_eq!(states().await, [Applied, Pending, Pending, Pending]);
     schema.up(None).await.unwrap();
-    assert_eq!(states().await, [Applied; 3]);
+    assert_eq!(states().await, [Applied; 4]);
     schema.down(2).await.unwrap();
-    assert_eq!(states().await, [Applied, Applied, Pending]);
+    assert_eq!(states().await, [Applied, Applied, Pending, Pending]);
     schema.down(0).await.unwrap();
-    assert_eq!(states().await, [Pending; 3]);
+    assert_eq!(states().await, [Pending; 4]);
     let catalog = site.open().await;
-    assert_eq!(states().await, [Applied; 3]);
+    assert_eq!(states().await, [Applied; 4]);
     assert!(catalog.segments().await.unwrap().is_empty());
 }
 
@@ -49,7 +50,7 @@ pub(crate) async fn a_database_of_a_newer_version_is_refused(site: Site) {
             error,
             Error::TooNew {
                 found: 9999,
-                known: 3
+                known: 4
             }
         ),
         "{error:?}"
@@ -114,7 +115,7 @@ async fn looking_makes_no_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("catalog.db");
     let status = Schema::Sqlite(path.clone()).status().await.unwrap();
-    assert_eq!(states(&status), [MigrationState::Pending; 3]);
+    assert_eq!(states(&status), [MigrationState::Pending; 4]);
     assert!(!path.exists());
 }
 

@@ -22,6 +22,7 @@ pub(crate) struct Shared {
     pub(crate) redis: RedisServer,
     pub(crate) postgres: PostgresServer,
     database: String,
+    kind: &'static str,
     folder: tempfile::TempDir,
 }
 
@@ -37,8 +38,17 @@ impl Shared {
         Self {
             redis: RedisServer::start(RedisServerOptions::default()),
             database: postgres.database(),
+            kind: "segments",
             postgres,
             folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    /// With the logs in a table of Postgres.
+    fn in_table() -> Self {
+        Self {
+            kind: "postgres",
+            ..Self::new()
         }
     }
 
@@ -49,6 +59,7 @@ impl Shared {
     pub(crate) fn data(&self, role: &str) -> Data {
         Data::new()
             .setting("ROLE", role)
+            .setting("STORE__KIND", self.kind)
             .setting(
                 "OBJECTS__URL",
                 format!("file://{}", self.objects().display()),
@@ -270,6 +281,20 @@ fn a_worker_stands_still_and_wakes() {
         until("each has its share", || {
             workers.iter().all(|worker| worker.with(leads) == 2)
         });
+    });
+}
+
+#[test]
+fn a_worker_that_writes_rows_is_killed() {
+    survives(Shared::in_table(), |_, _, workers, _| workers[0].kill());
+}
+
+#[test]
+fn postgres_is_killed_with_the_rows_in_it() {
+    survives(Shared::in_table(), |shared, _, _, _| {
+        shared.postgres.kill();
+        std::thread::sleep(Duration::from_secs(2));
+        shared.postgres.restart();
     });
 }
 

@@ -21,3 +21,4 @@ mod query;
 mod running;
 mod s3;
 mod sql;
+mod stores;

@@ -12,16 +12,18 @@ fn migrate(data: &Data, arguments: &[&str]) -> (bool, String) {
     (output.status.success(), printed)
 }
 
-/// How `status` shows the three migrations.
-fn shown(states: [&str; 3]) -> String {
-    let [initial, deletes, fleet] = states;
-    format!("   1  {initial}  initial\n   2  {deletes}  deletes\n   3  {fleet}  fleet\n")
+/// How `status` shows the four migrations.
+fn shown(states: [&str; 4]) -> String {
+    let [initial, deletes, fleet, rows] = states;
+    format!(
+        "   1  {initial}  initial\n   2  {deletes}  deletes\n   3  {fleet}  fleet\n   4  {rows}  log_entries\n"
+    )
 }
 
 /// All steps, on the catalog that `at` names.
 fn up_and_down(data: &Data, at: &[&str]) {
     let migrate = |arguments: &[&str]| migrate(data, &[arguments, at].concat());
-    let succeeds = |arguments: &[&str], expected: [&str; 3]| {
+    let succeeds = |arguments: &[&str], expected: [&str; 4]| {
         assert_eq!(migrate(arguments), (true, shown(expected)), "{arguments:?}");
     };
     let fails = |arguments: &[&str], why: &str| {
@@ -32,21 +34,21 @@ fn up_and_down(data: &Data, at: &[&str]) {
         );
     };
     let (applied, pending) = ("applied", "pending");
-    succeeds(&[], [pending; 3]);
-    succeeds(&["up", "--to", "1"], [applied, pending, pending]);
-    succeeds(&["up"], [applied; 3]);
-    succeeds(&["status"], [applied; 3]);
-    fails(&["down"], "takes back fleet and loses the data");
-    fails(&["down", "--to", "0"], "takes back initial, deletes, fleet");
-    succeeds(&["status"], [applied; 3]);
-    succeeds(&["down", "--yes"], [applied, applied, pending]);
-    succeeds(&["down", "--to", "0", "--yes"], [pending; 3]);
+    succeeds(&[], [pending; 4]);
+    succeeds(&["up", "--to", "1"], [applied, pending, pending, pending]);
+    succeeds(&["up"], [applied; 4]);
+    succeeds(&["status"], [applied; 4]);
+    fails(&["down"], "takes back log_entries and loses the data");
+    fails(&["down", "--to", "0"], "takes back initial, deletes, fleet, log_entries");
+    succeeds(&["status"], [applied; 4]);
+    succeeds(&["down", "--yes"], [applied, applied, applied, pending]);
+    succeeds(&["down", "--to", "0", "--yes"], [pending; 4]);
     fails(&["down", "--yes"], "nothing to take back");
     fails(
-        &["up", "--to", "4"],
-        "there is no version 4: they are 0 to 3",
+        &["up", "--to", "5"],
+        "there is no version 5: they are 0 to 4",
     );
-    succeeds(&["up"], [applied; 3]);
+    succeeds(&["up"], [applied; 4]);
 }
 
 #[test]
@@ -79,7 +81,7 @@ fn a_postgres_catalog_goes_up_and_down() {
         .env("DATABASE_URL", &url)
         .output()
         .unwrap();
-    assert_eq!(text_of(&by_environment.stdout), shown(["applied"; 3]));
+    assert_eq!(text_of(&by_environment.stdout), shown(["applied"; 4]));
 
     server.kill();
     let secret = url.replace("postgres@", "postgres:secret@");

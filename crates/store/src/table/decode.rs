@@ -430,3 +430,85 @@ impl<'de> Visitor<'de> for Scalar {
         Ok(Value::Float(f64::from_bits(bits)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::Array;
+    use arrow_array::types::{Float64Type, Int64Type};
+    use arrow_schema::{Field, Schema};
+
+    use super::*;
+
+    fn field(bytes: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(&i32::try_from(bytes.len()).unwrap().to_be_bytes());
+        out.extend_from_slice(bytes);
+    }
+
+    /// Rows as Postgres sends them: key, message, attributes, exact.
+    fn sent() -> Vec<u8> {
+        let mut out = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0".to_vec();
+        for (row, attributes, exact) in [
+            (1_u16, r#"{"n": 7, "f": 7.0, "mixed": 1.50, "other": true}"#, None),
+            (2, r#"{"n": 9, "f": 100000.0, "mixed": "x\ty"}"#, Some(r#"{"message":"a\u0000b","f":[9223372036854775808]}"#)),
+        ] {
+            out.extend_from_slice(&5_i16.to_be_bytes());
+            field(&77_u32.to_be_bytes(), &mut out);
+            let place = [&3_u32.to_be_bytes()[..], &row.to_be_bytes()].concat();
+            field(&place, &mut out);
+            field("a\u{2400}b".as_bytes(), &mut out);
+            field(&[b"\x01", attributes.as_bytes()].concat(), &mut out);
+            match exact {
+                Some(exact) => field(exact.as_bytes(), &mut out),
+                None => out.extend_from_slice(&(-1_i32).to_be_bytes()),
+            }
+        }
+        out.extend_from_slice(&(-1_i16).to_be_bytes());
+        out
+    }
+
+    #[test]
+    fn rows_that_come_in_pieces_are_whole() {
+        let schema = Arc::new(Schema::new(vec![
+            Field::new("message", DataType::Utf8View, true),
+            Field::new("n", DataType::Int64, true),
+            Field::new("f", DataType::Float64, true),
+            Field::new("mixed", DataType::Utf8View, true),
+            Field::new("absent", DataType::Boolean, true),
+        ]));
+        for size in [1, 7, 1_000] {
+            let mut decoder = RowDecoder::new(schema.clone(), true).unwrap();
+            let wanted = [RowColumn::Message, RowColumn::Attributes, RowColumn::Exact];
+            assert_eq!(decoder.columns(), wanted);
+            for piece in sent().chunks(size) {
+                decoder.push(piece);
+                assert!(decoder.next(false).unwrap().is_none());
+            }
+            assert!(decoder.is_complete());
+            let (batch, keys) = decoder.next(true).unwrap().unwrap();
+            let key = |row| RowKey { table: 77, block: 3, row };
+            assert_eq!(keys, [key(1), key(2)]);
+            let text = |column: usize| {
+                let column = batch.column(column).as_string_view();
+                (column.value(0).to_owned(), column.value(1).to_owned())
+            };
+            assert_eq!(text(0), ("a\u{2400}b".to_owned(), "a\0b".to_owned()));
+            assert_eq!(text(3), ("1.5".to_owned(), "x\ty".to_owned()));
+            let numbers = batch.column(1).as_primitive::<Int64Type>();
+            assert_eq!(numbers.values(), &[7, 9]);
+            let floats = batch.column(2).as_primitive::<Float64Type>();
+            assert_eq!(floats.value(0), 7.0);
+            assert!(floats.value(1) == 0.0 && floats.value(1).is_sign_negative());
+            assert_eq!(batch.column(4).null_count(), 2);
+            assert!(decoder.next(true).unwrap().is_none());
+        }
+    }
+
+    #[test]
+    fn what_is_no_row_is_an_error() {
+        let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)]));
+        let mut decoder = RowDecoder::new(schema, false).unwrap();
+        decoder.push(&sent());
+        let error = decoder.next(true).unwrap_err().to_string();
+        assert!(error.contains("5 fields"), "{error}");
+    }
+}
