@@ -151,7 +151,7 @@ const SQL: &[&str] = &[
     "SELECT count(*) FROM logs WHERE timestamp >= '2026-11-12T10:00:05Z' AND timestamp < '2026-11-17T00:00:00Z'",
     "SELECT a.n FROM logs a JOIN logs b ON a.n = b.n ORDER BY 1 LIMIT 20",
     "SELECT date_trunc('day', timestamp) AS day, count(*) FROM logs GROUP BY 1 ORDER BY 1",
-    "SELECT ratio, CAST(ratio AS VARCHAR) FROM logs WHERE ratio IS NOT NULL ORDER BY 1, 2",
+    "SELECT ratio, CAST(ratio AS VARCHAR) AS shown FROM logs WHERE ratio IS NOT NULL ORDER BY 1, 2",
 ];
 
 fn questions() -> Vec<Value> {
@@ -223,7 +223,7 @@ fn both_stores_give_the_same_answers() {
     assert_same(&segments, &table, "all flushed");
 
     let delete = json!({"text": "connection", "filters": {"service": ["api", "cart's"]}});
-    for (server, status) in [(&segments, "running"), (&table, "finished")] {
+    for (server, status) in [(&segments, "running"), (&table, "done")] {
         let answer = server.post_json("/admin/delete", &delete);
         assert_eq!(answer.status, 202, "{answer:?}");
         assert_eq!(answer.json()["status"], status);
