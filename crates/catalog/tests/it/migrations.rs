@@ -21,7 +21,12 @@ pub(crate) async fn migrations_go_up_and_down(site: Site) {
         .iter()
         .map(|migration| (migration.version, migration.description.as_str()))
         .collect();
-    let all = [(1, "initial"), (2, "deletes"), (3, "fleet"), (4, "log_entries")];
+    let all = [
+        (1, "initial"),
+        (2, "deletes"),
+        (3, "fleet"),
+        (4, "log_entries"),
+    ];
     assert_eq!(names, all);
     assert_eq!(states().await, [Pending; 4]);
     schema.up(Some(1)).await.unwrap();

@@ -39,7 +39,10 @@ fn up_and_down(data: &Data, at: &[&str]) {
     succeeds(&["up"], [applied; 4]);
     succeeds(&["status"], [applied; 4]);
     fails(&["down"], "takes back log_entries and loses the data");
-    fails(&["down", "--to", "0"], "takes back initial, deletes, fleet, log_entries");
+    fails(
+        &["down", "--to", "0"],
+        "takes back initial, deletes, fleet, log_entries",
+    );
     succeeds(&["status"], [applied; 4]);
     succeeds(&["down", "--yes"], [applied, applied, applied, pending]);
     succeeds(&["down", "--to", "0", "--yes"], [pending; 4]);

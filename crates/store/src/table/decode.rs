@@ -448,8 +448,16 @@ mod tests {
     fn sent() -> Vec<u8> {
         let mut out = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0".to_vec();
         for (row, attributes, exact) in [
-            (1_u16, r#"{"n": 7, "f": 7.0, "mixed": 1.50, "other": true}"#, None),
-            (2, r#"{"n": 9, "f": 100000.0, "mixed": "x\ty"}"#, Some(r#"{"message":"a\u0000b","f":[9223372036854775808]}"#)),
+            (
+                1_u16,
+                r#"{"n": 7, "f": 7.0, "mixed": 1.50, "other": true}"#,
+                None,
+            ),
+            (
+                2,
+                r#"{"n": 9, "f": 100000.0, "mixed": "x\ty"}"#,
+                Some(r#"{"message":"a\u0000b","f":[9223372036854775808]}"#),
+            ),
         ] {
             out.extend_from_slice(&5_i16.to_be_bytes());
             field(&77_u32.to_be_bytes(), &mut out);
@@ -485,7 +493,11 @@ mod tests {
             }
             assert!(decoder.is_complete());
             let (batch, keys) = decoder.next(true).unwrap().unwrap();
-            let key = |row| RowKey { table: 77, block: 3, row };
+            let key = |row| RowKey {
+                table: 77,
+                block: 3,
+                row,
+            };
             assert_eq!(keys, [key(1), key(2)]);
             let text = |column: usize| {
                 let column = batch.column(column).as_string_view();
