@@ -1,8 +1,9 @@
 //! Metadata of the store: which segments there are, how far the queue is consumed, which requests were
-//! answered, in one SQL database.
+//! answered, who may do what, in one SQL database.
 //!
 //! Invariant: what belongs together (segments, watermark, idempotency keys) changes in one transaction.
 
+mod access;
 mod error;
 mod migrations;
 mod rows;
@@ -11,6 +12,11 @@ mod sqlite;
 use async_trait::async_trait;
 use logmill_model::TenantId;
 
+pub use access::{
+    Access, ApiKey, AuditEntry, AuditFilter, AuditRow, KeyId, KeyRow, KeyState, NAME_MAX_BYTES,
+    NewKey, Reach, ReachError, RetentionOverride, Scope, ScopeError, Scopes, TenantQuotas,
+    TenantRow, issue_key,
+};
 pub use error::{Error, Result};
 pub use migrations::{MigrationState, MigrationStatus};
 pub use rows::{

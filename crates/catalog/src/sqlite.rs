@@ -1,5 +1,7 @@
 //! The catalog in one SQLite file.
 
+mod access;
+
 use std::collections::HashSet;
 use std::path::Path;
 use std::str::FromStr;
