@@ -51,6 +51,9 @@ pub enum Error {
     /// A key that was to be made is not as keys are.
     #[error("{0}")]
     InvalidKey(String),
+    /// The database did not answer in time.
+    #[error("catalog: {0} did not come in time")]
+    Timeout(&'static str),
     /// A row does not read back as what was written.
     #[error("catalog: {table} row {row}: {detail}")]
     Corrupt {
@@ -67,7 +70,7 @@ impl Error {
     /// What the caller should do about it.
     pub const fn kind(&self) -> ErrorKind {
         match self {
-            Self::Database { .. } => ErrorKind::Unavailable,
+            Self::Database { .. } | Self::Timeout(_) => ErrorKind::Unavailable,
             Self::Migrate(_) | Self::TooNew { .. } => ErrorKind::Internal,
             Self::WatermarkMoved { .. } | Self::SegmentGone(_) | Self::TenantExists(_) => {
                 ErrorKind::Conflict

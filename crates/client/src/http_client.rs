@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use clap::Args;
-use http::{HeaderMap, Method, Request, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
@@ -16,7 +16,7 @@ use url::Url;
 
 /// Where the server is, and whose records are meant.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct ServerArguments {
+pub struct ServerArguments {
     /// The server.
     #[arg(
         long,
@@ -28,6 +28,21 @@ pub(crate) struct ServerArguments {
     /// The tenant; the server's default one without it.
     #[arg(long, env = "LOGMILL_TENANT", global = true)]
     pub(crate) tenant: Option<String>,
+    /// An API key, or a token; better given in the environment, where others do not see it.
+    #[arg(long, env = "LOGMILL_API_KEY", global = true, hide_env_values = true)]
+    pub(crate) api_key: Option<String>,
+}
+
+impl ServerArguments {
+    /// Whether there is a key to show to a server.
+    pub fn has_key(&self) -> bool {
+        self.api_key.is_some()
+    }
+
+    /// The tenant, for a command to which it is something else than whose request it is.
+    pub fn take_tenant(&mut self) -> Option<String> {
+        self.tenant.take()
+    }
 }
 
 /// Longest time of one request: longer than the server lets a query run.
@@ -44,7 +59,8 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 pub(crate) struct HttpClient {
     client: Client<HttpConnector, Full<Bytes>>,
     url: Url,
-    tenant: Option<String>,
+    /// Of every request.
+    headers: HeaderMap,
 }
 
 /// An answer that was read whole.
@@ -79,10 +95,23 @@ impl HttpClient {
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .build::<_, Full<Bytes>>(connector);
+        let mut headers = HeaderMap::new();
+        if let Some(tenant) = &arguments.tenant {
+            let value = tenant
+                .parse()
+                .with_context(|| format!("--tenant {tenant:?}"))?;
+            headers.insert("x-tenant-id", value);
+        }
+        if let Some(key) = &arguments.api_key {
+            let value = format!("Bearer {}", key.trim());
+            let mut value = HeaderValue::from_str(&value).context("--api-key")?;
+            value.set_sensitive(true);
+            headers.insert(header::AUTHORIZATION, value);
+        }
         Ok(Self {
             client,
             url,
-            tenant: arguments.tenant.clone(),
+            headers,
         })
     }
 
@@ -102,12 +131,10 @@ impl HttpClient {
             .body(Full::new(outgoing.body.clone()))
             .context("building a request")?;
         *request.headers_mut() = outgoing.headers.clone();
-        if let Some(tenant) = &self.tenant {
-            let value = tenant
-                .parse()
-                .with_context(|| format!("--tenant {tenant:?}"))?;
-            request.headers_mut().insert("x-tenant-id", value);
-        }
+        let own = self.headers.iter();
+        request
+            .headers_mut()
+            .extend(own.map(|(name, value)| (name.clone(), value.clone())));
         let sent = tokio::time::timeout(REQUEST_TIMEOUT, self.client.request(request)).await;
         match sent {
             Ok(Ok(response)) => Ok(response),

@@ -8,8 +8,10 @@ use logmill_client::{
 };
 
 use crate::doctor::DoctorArguments;
+use crate::key::KeyArguments;
 use crate::migrate::MigrateArguments;
 use crate::serve::ServeArguments;
+use crate::tenant::TenantArguments;
 
 /// Takes logs in, keeps them, and answers questions about them.
 #[derive(Debug, Parser)]
@@ -38,6 +40,10 @@ enum Command {
     Seed(SeedArguments),
     /// Drive a server with load and measure it.
     LoadTest(LoadTestArguments),
+    /// Make, list and revoke API keys.
+    Key(KeyArguments),
+    /// Make, list, change and disable tenants.
+    Tenant(TenantArguments),
     /// Show or apply the catalog's schema migrations.
     Migrate(MigrateArguments),
     /// Check a data directory, and repair its write-ahead log.
@@ -58,6 +64,8 @@ impl Arguments {
                 Command::Sql(arguments) => arguments.run().await,
                 Command::Seed(arguments) => arguments.run().await,
                 Command::LoadTest(arguments) => arguments.run().await,
+                Command::Key(arguments) => arguments.run().await,
+                Command::Tenant(arguments) => arguments.run().await,
                 Command::Migrate(arguments) => arguments.run().await,
                 Command::Doctor(arguments) => arguments.run().await,
             }

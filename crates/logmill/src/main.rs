@@ -2,11 +2,14 @@
 
 mod cli;
 mod data_dir;
+mod direct;
 mod doctor;
+mod key;
 mod logging;
 mod migrate;
 mod serve;
 mod settings;
+mod tenant;
 
 use std::process::ExitCode;
 

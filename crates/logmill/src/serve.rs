@@ -10,7 +10,7 @@ use clap::Args;
 use logmill_catalog::{Catalog, SqliteCatalog};
 use logmill_model::{Clock, SystemClock};
 use logmill_query::Engine;
-use logmill_server::AppState;
+use logmill_server::{AppState, Auth};
 use logmill_store::{Store, object_storage};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -81,8 +81,10 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let data_dir = DataDir::create(&settings.data_dir)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
 
-    let catalog: Arc<dyn Catalog> = Arc::new(SqliteCatalog::open(&data_dir.catalog()).await?);
+    let catalog = Arc::new(SqliteCatalog::open(&data_dir.catalog()).await?);
     let cursor_key = cursor_key(catalog.as_ref()).await?;
+    let auth = Auth::open(settings.auth.clone(), catalog.clone(), clock.clone()).await;
+    let auth = auth.map_err(anyhow::Error::msg)?;
     let store = open_store(&settings, &data_dir, catalog, &clock).await?;
     let engine = Engine::new(store.clone(), settings.query.clone(), cursor_key)?;
 
@@ -93,6 +95,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         clock,
         metrics,
         settings.server,
+        auth,
     );
     let served = logmill_server::serve(listener, state, stop).await;
     tracing::info!("stopping: flushing what is in memory");

@@ -34,7 +34,7 @@ const SECONDS: [f64; 14] = [
 ];
 const ENTRIES: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 128.0, 512.0];
 
-const COUNTERS: [(&str, &str); 24] = [
+const COUNTERS: [(&str, &str); 26] = [
     (
         "logmill_http_requests_total",
         "Requests by method, route and status.",
@@ -122,9 +122,17 @@ const COUNTERS: [(&str, &str); 24] = [
         "logmill_http_write_timeouts_total",
         "Connections given up because their client took nothing of an answer.",
     ),
+    (
+        "logmill_auth_failures_total",
+        "Credentials that were not accepted, by reason.",
+    ),
+    (
+        "logmill_audit_lost_total",
+        "Entries of the audit log that could not be written.",
+    ),
 ];
 /// Counters with labels; their series are made one by one.
-const LABELLED: [&str; 7] = [
+const LABELLED: [&str; 8] = [
     "logmill_http_requests_total",
     "logmill_ingest_records_total",
     "logmill_ingest_bytes_total",
@@ -132,6 +140,7 @@ const LABELLED: [&str; 7] = [
     "logmill_query_failures_total",
     "logmill_object_requests_total",
     "logmill_object_cache_failures_total",
+    "logmill_auth_failures_total",
 ];
 const GAUGES: [(&str, &str); 13] = [
     (

@@ -1,6 +1,7 @@
 //! Connections: accepted, served, and ended in order.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::auth::{self, RemoteAddress};
 use crate::error::ApiError;
 use crate::options::size;
 use crate::write_timeout::WriteTimeout;
@@ -54,6 +56,8 @@ pub async fn serve(
     let builder = Arc::new(builder);
     let graceful = GracefulShutdown::new();
     let upkeep = AbortOnDrop(tokio::spawn(keep_metrics(state.clone())));
+    let auth = state.auth.clone();
+    let access = AbortOnDrop(tokio::spawn(async move { auth.keep_up().await }));
     let mut connections = JoinSet::new();
     let places = Arc::new(Semaphore::new(
         size(options.connections_max).min(Semaphore::MAX_PERMITS),
@@ -64,10 +68,10 @@ pub async fn serve(
             Some(_ended) = connections.join_next() => continue,
             stream = accept(&listener, &places) => stream,
         };
-        let Some((stream, place)) = stream else {
+        let Some((stream, peer, place)) = stream else {
             continue;
         };
-        let service = service(router.clone());
+        let service = service(router.clone(), RemoteAddress(peer));
         let stream = WriteTimeout::new(stream, write_timeout);
         let connection = builder
             .serve_connection(TokioIo::new(stream), service)
@@ -92,7 +96,8 @@ pub async fn serve(
             "requests were still under way after the grace; they are broken off"
         );
     }
-    drop(upkeep);
+    drop((upkeep, access));
+    state.auth.finish().await;
     Ok(())
 }
 
@@ -119,14 +124,14 @@ impl Drop for AbortOnDrop {
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
-) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, IpAddr, tokio::sync::OwnedSemaphorePermit)> {
     let place = places.clone().acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((stream, _)) => {
+        Ok((stream, peer)) => {
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "TCP_NODELAY");
             }
-            Some((stream, place))
+            Some((stream, peer.ip(), place))
         }
         Err(error) => {
             tracing::warn!(%error, "accepting a connection failed");
@@ -138,23 +143,37 @@ async fn accept(
 
 fn service(
     router: Router,
+    peer: RemoteAddress,
 ) -> impl hyper::service::Service<
     http::Request<Incoming>,
     Response = Response,
     Error = Infallible,
     Future = impl Future<Output = Result<Response, Infallible>> + Send,
 > + Clone {
-    service_fn(move |request: http::Request<Incoming>| {
+    service_fn(move |mut request: http::Request<Incoming>| {
         let router = router.clone();
+        request.extensions_mut().insert(peer);
         async move { router.oneshot(request.map(axum::body::Body::new)).await }
     })
 }
 
 /// All routes and what is around them.
 fn router(state: AppState) -> Router {
-    let (router, document) = openapi::routes().split_for_parts();
+    let mut protected = openapi::protected_routes();
+    if state.auth.is_required() {
+        let auth = state.auth.clone();
+        let layer = middleware::from_fn_with_state(auth, auth::require_credential);
+        protected = protected.route_layer(layer);
+    }
+    let (router, document) = openapi::open_routes().merge(protected).split_for_parts();
     for (route, item) in &document.paths.paths {
-        for (method, operation) in [("GET", &item.get), ("POST", &item.post)] {
+        let operations = [
+            ("GET", &item.get),
+            ("POST", &item.post),
+            ("PATCH", &item.patch),
+            ("DELETE", &item.delete),
+        ];
+        for (method, operation) in operations {
             if operation.is_some() {
                 crate::metrics::begin_route(method, route);
             }

@@ -10,6 +10,7 @@ use logmill_store::Store;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
+use crate::auth::Auth;
 use crate::budget::Budget;
 use crate::metrics::MetricsHandle;
 use crate::options::ServerOptions;
@@ -22,6 +23,7 @@ pub struct AppState {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: MetricsHandle,
     pub(crate) options: Arc<ServerOptions>,
+    pub(crate) auth: Arc<Auth>,
     pub(crate) budget: Arc<Budget>,
     pub(crate) workbenches: Arc<Workbenches>,
     stopping: Arc<AtomicBool>,
@@ -35,6 +37,7 @@ impl AppState {
         clock: Arc<dyn Clock>,
         metrics: MetricsHandle,
         options: ServerOptions,
+        auth: Arc<Auth>,
     ) -> Self {
         let processors = std::thread::available_parallelism().map_or(2, usize::from);
         Self {
@@ -44,6 +47,7 @@ impl AppState {
             metrics,
             budget: Budget::new(options.inflight_max_bytes),
             options: Arc::new(options),
+            auth,
             workbenches: Arc::new(Workbenches::new(processors)),
             stopping: Arc::default(),
         }

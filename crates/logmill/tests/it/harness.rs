@@ -118,7 +118,8 @@ pub(crate) fn command(folder: &Path) -> Command {
     command
         .current_dir(folder)
         .stdin(Stdio::null())
-        .env_remove("LOGMILL_URL");
+        .env_remove("LOGMILL_URL")
+        .env_remove("LOGMILL_API_KEY");
     command.env_remove("NO_COLOR");
     command
 }
@@ -186,6 +187,27 @@ impl Server {
             request = request.header(*name, *value);
         }
         read(request.send(body)?)
+    }
+
+    /// A request of any method; none but POST, PUT and PATCH has a body.
+    pub(crate) fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Response {
+        let url = format!("{}{path}", self.url);
+        let mut request = ureq::http::Request::builder().method(method).uri(url);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = if matches!(method, "POST" | "PUT" | "PATCH") {
+            self.agent.run(request.body(body).unwrap())
+        } else {
+            self.agent.run(request.body(()).unwrap())
+        };
+        read(answer.unwrap()).unwrap()
     }
 
     /// Ingests records and asserts that all were taken.

@@ -6,6 +6,7 @@
     reason = "a test fails by panicking, and says what it saw"
 )]
 
+mod access;
 mod bad_input;
 mod command_line;
 mod connections;
@@ -17,4 +18,5 @@ mod ingest;
 mod loghub;
 mod query;
 mod running;
+mod security_matrix;
 mod sql;

@@ -9,7 +9,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::AppState;
-use crate::error::public_failure;
+use crate::auth::{MetricsReader, Operator};
+use crate::error::{ApiError, public_failure};
 
 /// The process serves.
 #[derive(Debug, Serialize, ToSchema)]
@@ -26,7 +27,9 @@ pub(crate) struct Readiness {
     /// `ready`, `stopping` or `failing`.
     #[schema(example = "ready")]
     status: &'static str,
-    components: Vec<Component>,
+    /// For operators, and for all where nobody is asked for credentials.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    components: Option<Vec<Component>>,
 }
 
 /// A component's state.
@@ -59,7 +62,7 @@ impl From<ComponentHealth> for Component {
 }
 
 /// Whether the process lives.
-#[utoipa::path(get, path = "/health", tag = "operation",
+#[utoipa::path(get, path = "/health", tag = "operation", security(()),
     responses((status = 200, description = "It does", body = Health)))]
 pub(crate) async fn health() -> Json<Health> {
     Json(Health {
@@ -69,12 +72,15 @@ pub(crate) async fn health() -> Json<Health> {
 }
 
 /// Whether the server can do its work, component by component.
-#[utoipa::path(get, path = "/health/ready", tag = "operation",
+#[utoipa::path(get, path = "/health/ready", tag = "operation", security(()),
     responses(
         (status = 200, description = "Ready", body = Readiness),
         (status = 503, description = "A component does not work, or the server is stopping", body = Readiness),
     ))]
-pub(crate) async fn ready(State(state): State<AppState>) -> Response {
+pub(crate) async fn ready(
+    State(state): State<AppState>,
+    operator: Result<Operator, ApiError>,
+) -> Response {
     let components: Vec<Component> = state
         .store
         .health()
@@ -92,13 +98,14 @@ pub(crate) async fn ready(State(state): State<AppState>) -> Response {
     } else {
         (StatusCode::OK, "ready")
     };
+    let components = operator.is_ok().then_some(components);
     (code, Json(Readiness { status, components })).into_response()
 }
 
 /// Metrics for Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "operation",
     responses((status = 200, description = "Prometheus text format", body = String, content_type = "text/plain")))]
-pub(crate) async fn metrics(State(state): State<AppState>) -> Response {
+pub(crate) async fn metrics(State(state): State<AppState>, _: MetricsReader) -> Response {
     state.store.report();
     let text = state.metrics.render();
     (

@@ -14,11 +14,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::auth::{Authorized, Ingest};
 use crate::budget::Share;
 use crate::error::{ApiError, ErrorBody};
 use crate::options::size;
 use crate::state::Workbench;
-use crate::tenant::Tenant;
 use crate::{AppState, body, request_id};
 
 /// What became of a request's records.
@@ -88,7 +88,7 @@ struct Head {
 )]
 pub(crate) async fn ingest(
     State(state): State<AppState>,
-    Tenant(tenant): Tenant,
+    Authorized { tenant, .. }: Authorized<Ingest>,
     request: Request,
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();

@@ -15,9 +15,9 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::AppState;
+use crate::auth::{Authorized, Query};
 use crate::error::{ApiError, ErrorBody};
 use crate::routes::answer::{self, Stats};
-use crate::tenant::Tenant;
 
 /// A query without `from` looks this far back.
 const DEFAULT_RANGE_NS: i64 = 3_600 * time::SECOND_NS;
@@ -94,7 +94,7 @@ pub(crate) struct QueryAnswer {
 )]
 pub(crate) async fn post_query(
     State(state): State<AppState>,
-    Tenant(tenant): Tenant,
+    Authorized { tenant, .. }: Authorized<Query>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
@@ -127,7 +127,7 @@ pub(crate) async fn post_query(
 )]
 pub(crate) async fn get_query(
     State(state): State<AppState>,
-    Tenant(tenant): Tenant,
+    Authorized { tenant, .. }: Authorized<Query>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, ApiError> {
@@ -202,7 +202,7 @@ fn from_parameters(parameters: &str) -> Result<QueryBody, ApiError> {
     Ok(body)
 }
 
-fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, ApiError> {
+pub(crate) fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, ApiError> {
     value.parse().map_err(|_not_a_number| {
         ApiError::bad_request(
             "invalid_parameter",

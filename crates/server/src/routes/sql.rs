@@ -17,9 +17,9 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::AppState;
+use crate::auth::{Authorized, Query};
 use crate::error::{ApiError, ErrorBody};
 use crate::routes::answer::{self, Stats, internal};
-use crate::tenant::Tenant;
 
 /// A question in SQL.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -91,7 +91,7 @@ struct SqlColumn {
 )]
 pub(crate) async fn sql(
     State(state): State<AppState>,
-    Tenant(tenant): Tenant,
+    Authorized { tenant, .. }: Authorized<Query>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {

@@ -1,0 +1,92 @@
+//! Tenants and keys, through a server or in its catalog.
+
+use std::path::PathBuf;
+
+use anyhow::bail;
+use clap::Args;
+use logmill_catalog::{Access, AuditEntry, SqliteCatalog};
+use logmill_client::{Administration, ServerArguments};
+use logmill_model::{Clock, SystemClock, TenantId};
+use serde_json::Value;
+
+/// Where tenants and keys are.
+#[derive(Debug, Args)]
+pub(crate) struct PlaceArguments {
+    #[command(flatten)]
+    server: ServerArguments,
+    /// Work in the catalog of this data directory, on which a server may run meanwhile; that is how the first key is made.
+    /// Without it and with an API key the command goes through the server [default without an API key: LOGMILL_DATA_DIR,
+    /// or logmill-data].
+    #[arg(long, global = true)]
+    data_dir: Option<PathBuf>,
+}
+
+/// A way to tenants and keys.
+pub(crate) enum Place {
+    /// Through a server.
+    Server(Administration),
+    /// In the catalog itself.
+    Catalog(Catalog),
+}
+
+/// The catalog of a data directory.
+pub(crate) struct Catalog {
+    pub(crate) access: SqliteCatalog,
+    pub(crate) now_ns: i64,
+}
+
+impl PlaceArguments {
+    /// The tenant that the command is about.
+    pub(crate) fn take_tenant(&mut self) -> Option<String> {
+        self.server.take_tenant()
+    }
+
+    /// `makes`: a data directory that is not there is made.
+    pub(crate) async fn open(&self, makes: bool) -> anyhow::Result<Place> {
+        let data_dir = match &self.data_dir {
+            Some(data_dir) => data_dir.clone(),
+            None if self.server.has_key() => {
+                return Ok(Place::Server(Administration::new(&self.server)?));
+            }
+            None => std::env::var_os("LOGMILL_DATA_DIR")
+                .map_or_else(|| PathBuf::from("logmill-data"), PathBuf::from),
+        };
+        let path = data_dir.join("catalog.db");
+        if makes {
+            std::fs::create_dir_all(&data_dir)?;
+        } else if !path.is_file() {
+            bail!(
+                "there is no catalog {}: name its --data-dir, or a server's --url with an API key",
+                path.display()
+            );
+        }
+        Ok(Place::Catalog(Catalog {
+            access: SqliteCatalog::open(&path).await?,
+            now_ns: SystemClock.now_ns(),
+        }))
+    }
+}
+
+impl Catalog {
+    /// Puts down in the audit log what was done here.
+    pub(crate) async fn note(
+        &self,
+        action: &str,
+        tenant: Option<&TenantId>,
+        target: &str,
+        detail: Value,
+    ) -> anyhow::Result<()> {
+        let entry = AuditEntry {
+            at_ns: self.now_ns,
+            actor: "command line".to_owned(),
+            tenant: tenant.cloned(),
+            action: action.to_owned(),
+            target: target.to_owned(),
+            detail,
+            remote_address: None,
+            request_id: None,
+            outcome: "ok".to_owned(),
+        };
+        Ok(self.access.append_audit(&[entry]).await?)
+    }
+}
