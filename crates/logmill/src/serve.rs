@@ -10,7 +10,7 @@ use clap::Args;
 use logmill_catalog::{Catalog, SqliteCatalog};
 use logmill_model::{Clock, SystemClock};
 use logmill_query::Engine;
-use logmill_server::{AppState, Auth};
+use logmill_server::{AppState, Auth, LocalQuotas, Tls};
 use logmill_store::{Store, object_storage};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -76,6 +76,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("listening on {}", settings.listen))?;
     let address = listener.local_addr()?;
+    let tls = Tls::open(&settings.server).await?;
     let stop = stop_on_signal()?;
     let metrics = logmill_server::install_metrics()?;
     let data_dir = DataDir::create(&settings.data_dir)?;
@@ -83,12 +84,17 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
 
     let catalog = Arc::new(SqliteCatalog::open(&data_dir.catalog()).await?);
     let cursor_key = cursor_key(catalog.as_ref()).await?;
-    let auth = Auth::open(settings.auth.clone(), catalog.clone(), clock.clone()).await;
-    let auth = auth.map_err(anyhow::Error::msg)?;
+    let auth = Auth::open(
+        settings.auth.clone(),
+        catalog.clone(),
+        Arc::new(LocalQuotas::default()),
+        clock.clone(),
+    );
+    let auth = auth.await.map_err(anyhow::Error::msg)?;
     let store = open_store(&settings, &data_dir, catalog, &clock).await?;
     let engine = Engine::new(store.clone(), settings.query.clone(), cursor_key)?;
 
-    tracing::info!(%address, data_dir = %settings.data_dir.display(), version = env!("CARGO_PKG_VERSION"), "listening");
+    tracing::info!(%address, data_dir = %settings.data_dir.display(), tls = tls.is_some(), version = env!("CARGO_PKG_VERSION"), "listening");
     let state = AppState::new(
         store.clone(),
         Arc::new(engine),
@@ -97,7 +103,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         settings.server,
         auth,
     );
-    let served = logmill_server::serve(listener, state, stop).await;
+    let served = logmill_server::serve(listener, tls, state, stop).await;
     tracing::info!("stopping: flushing what is in memory");
     store.shutdown().await.context("shutting the store down")?;
     served?;

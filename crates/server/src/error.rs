@@ -21,6 +21,8 @@ pub(crate) struct ApiError {
     pub(crate) message: String,
     /// For 429 and 503: when to send again, where it is not the usual time.
     pub(crate) retry_after_seconds: Option<u64>,
+    /// The tenant's quota that is used up.
+    pub(crate) quota: Option<&'static str>,
 }
 
 /// The body of every error.
@@ -39,6 +41,9 @@ struct ErrorDetail {
     message: String,
     /// The request's id, as in the header `X-Request-ID` and in the server's log.
     request_id: String,
+    /// Of 429 `quota_exceeded`: which one, as the tenant's settings call it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quota: Option<&'static str>,
 }
 
 /// The status of a kind of error.
@@ -62,6 +67,7 @@ impl ApiError {
             code,
             message: message.into(),
             retry_after_seconds: None,
+            quota: None,
         }
     }
 
@@ -178,6 +184,7 @@ impl IntoResponse for ApiError {
             code: self.code.to_owned(),
             message: self.message,
             request_id: request_id::current(),
+            quota: self.quota,
         };
         let mut response = (self.status, Json(ErrorBody { error: detail })).into_response();
         if matches!(

@@ -34,7 +34,7 @@ const SECONDS: [f64; 14] = [
 ];
 const ENTRIES: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 128.0, 512.0];
 
-const COUNTERS: [(&str, &str); 26] = [
+const COUNTERS: [(&str, &str); 27] = [
     (
         "logmill_http_requests_total",
         "Requests by method, route and status.",
@@ -127,12 +127,16 @@ const COUNTERS: [(&str, &str); 26] = [
         "Credentials that were not accepted, by reason.",
     ),
     (
+        "logmill_quota_refusals_total",
+        "Requests that were refused because of a tenant's quota, by quota.",
+    ),
+    (
         "logmill_audit_lost_total",
         "Entries of the audit log that could not be written.",
     ),
 ];
 /// Counters with labels; their series are made one by one.
-const LABELLED: [&str; 8] = [
+const LABELLED: [&str; 9] = [
     "logmill_http_requests_total",
     "logmill_ingest_records_total",
     "logmill_ingest_bytes_total",
@@ -141,6 +145,7 @@ const LABELLED: [&str; 8] = [
     "logmill_object_requests_total",
     "logmill_object_cache_failures_total",
     "logmill_auth_failures_total",
+    "logmill_quota_refusals_total",
 ];
 const GAUGES: [(&str, &str); 13] = [
     (

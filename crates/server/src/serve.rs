@@ -24,6 +24,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::auth::{self, RemoteAddress};
 use crate::error::ApiError;
 use crate::options::size;
+use crate::tls::Tls;
 use crate::write_timeout::WriteTimeout;
 use crate::{AppState, body, openapi, request_id};
 
@@ -33,14 +34,19 @@ pub enum Error {
     /// The metrics recorder could not be installed.
     #[error("installing the metrics: {0}")]
     Metrics(String),
+    /// Certificate or key are not good.
+    #[error("TLS: {0}")]
+    Tls(String),
 }
 
 /// Pause after an accept that failed (no file descriptors left, for instance).
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// Serves connections of `listener` until `stop` is cancelled, then finishes the requests under way within the grace.
+/// Serves connections of `listener`, in plain HTTP or secured by `tls`, until `stop` is cancelled, then finishes the
+/// requests under way within the grace.
 pub async fn serve(
     listener: TcpListener,
+    tls: Option<Arc<Tls>>,
     state: AppState,
     stop: CancellationToken,
 ) -> Result<(), Error> {
@@ -56,8 +62,13 @@ pub async fn serve(
     let builder = Arc::new(builder);
     let graceful = GracefulShutdown::new();
     let upkeep = AbortOnDrop(tokio::spawn(keep_metrics(state.clone())));
-    let auth = state.auth.clone();
-    let access = AbortOnDrop(tokio::spawn(async move { auth.keep_up().await }));
+    let (auth, store) = (state.auth.clone(), state.store.clone());
+    let access = AbortOnDrop(tokio::spawn(async move { auth.keep_up(&store).await }));
+    let certificate = tls.clone().map(|tls| {
+        let follow = async move { tls.keep_up().await };
+        AbortOnDrop(tokio::spawn(follow))
+    });
+    let handshake_timeout = Duration::from_millis(options.header_timeout_ms);
     let mut connections = JoinSet::new();
     let places = Arc::new(Semaphore::new(
         size(options.connections_max).min(Semaphore::MAX_PERMITS),
@@ -73,12 +84,24 @@ pub async fn serve(
         };
         let service = service(router.clone(), RemoteAddress(peer));
         let stream = WriteTimeout::new(stream, write_timeout);
-        let connection = builder
-            .serve_connection(TokioIo::new(stream), service)
-            .into_owned();
-        let connection = graceful.watch(connection);
+        let (builder, watcher) = (builder.clone(), graceful.watcher());
+        let (acceptor, stopped) = (tls.as_ref().map(|tls| tls.acceptor()), stop.clone());
         connections.spawn(async move {
-            if let Err(error) = connection.await {
+            let served = async {
+                let Some(acceptor) = acceptor else {
+                    let connection = builder.serve_connection(TokioIo::new(stream), service);
+                    return watcher.watch(connection.into_owned()).await;
+                };
+                let secured = tokio::time::timeout(handshake_timeout, acceptor.accept(stream));
+                let stream = tokio::select! {
+                    secured = secured => secured??,
+                    // Nothing was asked yet.
+                    () = stopped.cancelled() => return Ok(()),
+                };
+                let connection = builder.serve_connection(TokioIo::new(stream), service);
+                watcher.watch(connection.into_owned()).await
+            };
+            if let Err(error) = served.await {
                 tracing::debug!(%error, "a connection ended early");
             }
             drop(place);
@@ -96,7 +119,7 @@ pub async fn serve(
             "requests were still under way after the grace; they are broken off"
         );
     }
-    drop((upkeep, access));
+    drop((upkeep, access, certificate));
     state.auth.finish().await;
     Ok(())
 }

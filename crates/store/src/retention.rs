@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use logmill_catalog::{DeleteId, DeleteRow, SegmentId};
+use logmill_catalog::{DeleteId, DeleteRow, RetentionOverride, SegmentId};
 use logmill_model::TenantId;
 use ulid::Ulid;
 
-use crate::{PendingDelete, Result, RetentionRule, SegmentHandle, Store};
+use crate::{PendingDelete, Result, RetentionRule, SegmentHandle, Store, TenantRetention};
 
 const MILLISECOND_NS: i64 = 1_000_000;
 
@@ -76,11 +76,10 @@ impl Store {
         let too_much = |limit: u64, bytes: u64| limit > 0 && bytes > limit;
         segments.retain(|segment| {
             let row = segment.row();
-            let own = retention.tenants.get(row.tenant.as_str());
+            let own = self.retention_of(&row.tenant);
             let bytes = tenants.entry(row.tenant.clone()).or_default();
-            let expired = row.max_timestamp_ns
-                < self.oldest_kept_ns(own.map_or(retention.max_age_ms, |own| own.max_age_ms))
-                || own.is_some_and(|own| too_much(own.max_bytes, *bytes))
+            let expired = row.max_timestamp_ns < self.oldest_kept_ns(own.max_age_ms)
+                || too_much(own.max_bytes, *bytes)
                 || too_much(retention.max_bytes, all);
             if expired {
                 *bytes -= row.bytes;
@@ -89,6 +88,27 @@ impl Store {
             expired
         });
         segments
+    }
+
+    /// Takes over what the catalog says of tenants' retention.
+    pub fn set_retention_overrides(&self, overrides: BTreeMap<TenantId, RetentionOverride>) {
+        *self.retention_overrides.write() = overrides;
+    }
+
+    /// A tenant's bounds: as the catalog says, else as the settings say of it, else as they say of all.
+    fn retention_of(&self, tenant: &TenantId) -> TenantRetention {
+        let retention = &self.options.retention;
+        let settings = retention.tenants.get(tenant.as_str());
+        let settings = settings.cloned().unwrap_or(TenantRetention {
+            max_age_ms: retention.max_age_ms,
+            max_bytes: 0,
+        });
+        let own = self.retention_overrides.read().get(tenant).copied();
+        let own = own.unwrap_or_default();
+        TenantRetention {
+            max_age_ms: own.max_age_ms.unwrap_or(settings.max_age_ms),
+            max_bytes: own.max_bytes.unwrap_or(settings.max_bytes),
+        }
     }
 
     /// Older records than this are past an age; 0 means none is.

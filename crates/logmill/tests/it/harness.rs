@@ -67,6 +67,18 @@ impl Data {
 
     /// Starts a server; its log when it does not become ready.
     pub(crate) fn try_serve(&self) -> Result<Server, String> {
+        let server = self.start()?;
+        assert_eq!(server.get("/health/ready").status, 200);
+        Ok(server)
+    }
+
+    /// Starts a server that speaks TLS, and waits until it listens; the client of this harness does not speak it.
+    pub(crate) fn serve_tls(&self) -> Server {
+        self.start()
+            .unwrap_or_else(|log| panic!("the server did not start:\n{log}"))
+    }
+
+    fn start(&self) -> Result<Server, String> {
         let mut command = Command::new(BINARY);
         command
             .args([
@@ -86,14 +98,12 @@ impl Data {
         match address.recv_timeout(PATIENCE) {
             Ok(address) => {
                 let url = format!("http://{address}");
-                let server = Server {
+                Ok(Server {
                     child,
                     url,
                     agent: agent(),
                     log,
-                };
-                assert_eq!(server.get("/health/ready").status, 200);
-                Ok(server)
+                })
             }
             Err(_) => {
                 let _ = child.kill();

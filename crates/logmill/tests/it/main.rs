@@ -17,6 +17,8 @@ mod harness;
 mod ingest;
 mod loghub;
 mod query;
+mod quotas;
 mod running;
 mod security_matrix;
 mod sql;
+mod tls;

@@ -27,7 +27,7 @@ pub(crate) struct JwtVerifier {
 #[derive(Debug)]
 enum Keys {
     Secret(DecodingKey),
-    Jwks(Jwks),
+    Jwks(Box<Jwks>),
 }
 
 /// A key, and the one algorithm it is for.
@@ -76,7 +76,7 @@ impl JwtVerifier {
         } else {
             let jwks = Jwks::new(options)?;
             jwks.refresh().await;
-            Keys::Jwks(jwks)
+            Keys::Jwks(Box::new(jwks))
         };
         Ok(Some(Self {
             keys,

@@ -17,6 +17,7 @@ use utoipa::ToSchema;
 use crate::AppState;
 use crate::auth::{Authorized, Query};
 use crate::error::{ApiError, ErrorBody};
+use crate::quota::hold;
 use crate::routes::answer::{self, Stats};
 
 /// A query without `from` looks this far back.
@@ -94,12 +95,14 @@ pub(crate) struct QueryAnswer {
 )]
 pub(crate) async fn post_query(
     State(state): State<AppState>,
-    Authorized { tenant, .. }: Authorized<Query>,
+    Authorized { tenant, row, .. }: Authorized<Query>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
     let body = answer::question::<QueryBody>(&state, &headers, body).await?;
-    run(&state, tenant, body, &headers).await
+    let place = state.auth.quotas.enter_query(row.as_deref()).await?;
+    let response = run(&state, tenant, body, &headers).await?;
+    Ok(hold(place, response))
 }
 
 /// Find records, asked by parameters.
@@ -127,12 +130,14 @@ pub(crate) async fn post_query(
 )]
 pub(crate) async fn get_query(
     State(state): State<AppState>,
-    Authorized { tenant, .. }: Authorized<Query>,
+    Authorized { tenant, row, .. }: Authorized<Query>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, ApiError> {
     let body = from_parameters(uri.query().unwrap_or_default())?;
-    run(&state, tenant, body, &headers).await
+    let place = state.auth.quotas.enter_query(row.as_deref()).await?;
+    let response = run(&state, tenant, body, &headers).await?;
+    Ok(hold(place, response))
 }
 
 const PARAMETERS: &str =

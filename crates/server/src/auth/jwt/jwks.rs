@@ -43,7 +43,7 @@ pub(super) struct Jwks {
 #[derive(Debug)]
 enum Source {
     File(std::path::PathBuf),
-    Url { url: Uri, client: HttpsClient },
+    Url { url: Uri, client: Box<HttpsClient> },
 }
 
 impl Jwks {
@@ -52,7 +52,7 @@ impl Jwks {
             JwksSource::File(path) => Source::File(path),
             JwksSource::Url(url) => Source::Url {
                 url,
-                client: client()?,
+                client: Box::new(client()?),
             },
         };
         Ok(Self {
