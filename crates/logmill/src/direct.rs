@@ -24,7 +24,7 @@ pub(crate) struct PlaceArguments {
 /// A way to tenants and keys.
 pub(crate) enum Place {
     /// Through a server.
-    Server(Administration),
+    Server(Box<Administration>),
     /// In the catalog itself.
     Catalog(Catalog),
 }
@@ -46,7 +46,8 @@ impl PlaceArguments {
         let data_dir = match &self.data_dir {
             Some(data_dir) => data_dir.clone(),
             None if self.server.has_key() => {
-                return Ok(Place::Server(Administration::new(&self.server)?));
+                let server = Administration::new(&self.server)?;
+                return Ok(Place::Server(Box::new(server)));
             }
             None => std::env::var_os("LOGMILL_DATA_DIR")
                 .map_or_else(|| PathBuf::from("logmill-data"), PathBuf::from),

@@ -7,6 +7,7 @@
 )]
 
 mod access;
+mod audit;
 mod bad_input;
 mod command_line;
 mod connections;
@@ -22,3 +23,4 @@ mod running;
 mod security_matrix;
 mod sql;
 mod tls;
+mod tokens;

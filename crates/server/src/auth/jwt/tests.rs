@@ -1,108 +1,21 @@
 //! Every way in which a token may be wrong, and the few in which one is right.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+mod provider;
+mod signer;
+
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use logmill_catalog::Scopes;
-use parking_lot::Mutex;
-use ring::hmac;
-use ring::rand::SystemRandom;
-use ring::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
-    RsaPublicKeyComponents,
-};
+use ring::signature::RsaPublicKeyComponents;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
 
+use self::provider::Provider;
+use self::signer::{Signer, base64};
 use super::*;
 use crate::auth::Secret;
 
 const SECRET: &str = "a secret of thirty-two bytes or more";
-/// A key of these tests alone.
-const RSA_KEY: &[u8] = include_bytes!("../../../testdata/rsa_2048.pk8");
-
-fn base64(bytes: impl AsRef<[u8]>) -> String {
-    URL_SAFE_NO_PAD.encode(bytes)
-}
-
-/// What signs tokens.
-enum Signer {
-    Hmac(Vec<u8>),
-    Rsa(RsaKeyPair),
-    Ec(EcdsaKeyPair),
-}
-
-impl Signer {
-    fn rsa() -> Self {
-        Self::Rsa(RsaKeyPair::from_pkcs8(RSA_KEY).unwrap())
-    }
-
-    fn ec() -> Self {
-        let random = SystemRandom::new();
-        let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
-        let key = EcdsaKeyPair::generate_pkcs8(algorithm, &random).unwrap();
-        Self::Ec(EcdsaKeyPair::from_pkcs8(algorithm, key.as_ref(), &random).unwrap())
-    }
-
-    fn algorithm(&self) -> &'static str {
-        match self {
-            Self::Hmac(_) => "HS256",
-            Self::Rsa(_) => "RS256",
-            Self::Ec(_) => "ES256",
-        }
-    }
-
-    fn jwk(&self, kid: &str) -> Value {
-        match self {
-            Self::Hmac(secret) => json!({"kty": "oct", "kid": kid, "k": base64(secret)}),
-            Self::Rsa(key) => {
-                let public = RsaPublicKeyComponents::<Vec<u8>>::from(key.public());
-                json!({"kty": "RSA", "kid": kid, "use": "sig", "alg": "RS256", "n": base64(public.n), "e": base64(public.e)})
-            }
-            Self::Ec(key) => {
-                let point = key.public_key().as_ref();
-                json!({"kty": "EC", "crv": "P-256", "kid": kid, "x": base64(&point[1..33]), "y": base64(&point[33..])})
-            }
-        }
-    }
-
-    fn sign(&self, message: &[u8]) -> Vec<u8> {
-        let random = SystemRandom::new();
-        match self {
-            Self::Hmac(secret) => {
-                let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
-                hmac::sign(&key, message).as_ref().to_vec()
-            }
-            Self::Rsa(key) => {
-                let mut out = vec![0; key.public().modulus_len()];
-                key.sign(&RSA_PKCS1_SHA256, &random, message, &mut out)
-                    .unwrap();
-                out
-            }
-            Self::Ec(key) => key.sign(&random, message).unwrap().as_ref().to_vec(),
-        }
-    }
-
-    /// A token with this header, whatever it says.
-    fn token_with(&self, header: &Value, claims: &Value) -> String {
-        let head = format!(
-            "{}.{}",
-            base64(header.to_string()),
-            base64(claims.to_string())
-        );
-        let signature = self.sign(head.as_bytes());
-        format!("{head}.{}", base64(signature))
-    }
-
-    fn token(&self, kid: &str, claims: &Value) -> String {
-        let header = json!({"typ": "JWT", "alg": self.algorithm(), "kid": kid});
-        self.token_with(&header, claims)
-    }
-}
 
 fn now() -> i64 {
     i64::try_from(jsonwebtoken::get_current_timestamp()).unwrap()
@@ -367,51 +280,6 @@ async fn without_a_name_the_key_must_be_clear() {
     let nameless = one.token_with(&json!({"alg": "ES256"}), &claims(json!({})));
     let refused = verifier.verify(&nameless).await.unwrap_err();
     assert!(matches!(refused, TokenError::NoKeyId), "{refused}");
-}
-
-/// An identity provider: answers every request with what it is told to, and counts them.
-struct Provider {
-    url: String,
-    answer: Arc<Mutex<Option<Value>>>,
-    asked: Arc<AtomicU64>,
-}
-
-impl Provider {
-    async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/jwks", listener.local_addr().unwrap());
-        let (answer, asked) = (Arc::<Mutex<Option<Value>>>::default(), Arc::default());
-        let provider = Self {
-            url,
-            answer: answer.clone(),
-            asked: Arc::clone(&asked),
-        };
-        tokio::spawn(async move {
-            loop {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                asked.fetch_add(1, Ordering::SeqCst);
-                let mut request = [0; 4096];
-                let _ = stream.read(&mut request).await;
-                let answer = match &*answer.lock() {
-                    Some(body) => {
-                        let body = body.to_string();
-                        format!(
-                            "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
-                            body.len()
-                        )
-                    }
-                    None => "HTTP/1.1 503 Down\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
-                        .to_owned(),
-                };
-                let _ = stream.write_all(answer.as_bytes()).await;
-            }
-        });
-        provider
-    }
-
-    fn publish(&self, keys: Option<Vec<Value>>) {
-        *self.answer.lock() = keys.map(|keys| json!({ "keys": keys }));
-    }
 }
 
 #[tokio::test]
