@@ -20,7 +20,7 @@ pub use error::{Error, Result};
 pub use fleet::{Changes, JobRun, Lease, LeaseRow, Member, PendingDeletes};
 pub use migrations::{MigrationState, MigrationStatus, Schema};
 pub use rows::{
-    DeleteId, DeleteRow, FlushCommit, IdempotencyRow, Replacement, SegmentColumn, SegmentId,
+    DeleteId, DeleteRow, Fence, FlushCommit, IdempotencyRow, Replacement, SegmentColumn, SegmentId,
     SegmentRow,
 };
 pub use sql::{PostgresCatalog, PostgresOptions, SqliteCatalog};
@@ -56,7 +56,7 @@ pub trait Catalog: Send + Sync + std::fmt::Debug {
     ) -> Result<u64>;
 
     /// Segments take the place of others (compaction), and deletes are settled. [`Error::SegmentGone`] when one of
-    /// those to remove is not there any more.
+    /// those to remove is not there any more; [`Error::Fenced`] as for [`Catalog::commit_flush`].
     async fn replace_segments(&self, replacement: Replacement) -> Result<()>;
 
     /// The number of the catalog's state: grows with every change of segments, watermarks and pending deletes.
@@ -72,7 +72,7 @@ pub trait Catalog: Send + Sync + std::fmt::Debug {
     /// These obsolete objects are deleted.
     async fn forget_objects(&self, paths: &[String]) -> Result<()>;
 
-    /// Keeps a delete, to be applied to these segments.
+    /// Keeps a delete, to be applied to these segments. [`Error::SegmentGone`] when one of them is not there any more.
     async fn begin_delete(&self, delete: DeleteRow, segments: &[SegmentId]) -> Result<()>;
 
     /// All deletes, or those of one tenant, ordered by id.

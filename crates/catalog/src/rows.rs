@@ -119,4 +119,15 @@ pub struct Replacement {
     pub now_ns: i64,
     /// The objects of the removed segments become obsolete, to be deleted later: readers elsewhere may hold them.
     pub keep_objects: bool,
+    /// The lease that the caller must have, where partitions are leased.
+    pub fence: Option<Fence>,
+}
+
+/// A partition's lease, by the epoch that a process believes to have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fence {
+    /// The queue's partition.
+    pub partition: String,
+    /// The epoch of the lease `partition/<partition>`.
+    pub epoch: u64,
 }

@@ -2,6 +2,7 @@
 //!
 //! Invariant: everything goes through the HTTP surface, as any other client's requests do.
 
+mod dlq;
 mod http_client;
 mod ingest;
 mod load_test;
@@ -13,6 +14,7 @@ mod server_process;
 mod sql;
 mod units;
 
+pub use dlq::DlqArguments;
 pub use ingest::IngestArguments;
 pub use load_test::LoadTestArguments;
 pub use query::QueryArguments;

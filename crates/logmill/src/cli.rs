@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use logmill_client::{
-    IngestArguments, LoadTestArguments, QueryArguments, SeedArguments, SqlArguments,
+    DlqArguments, IngestArguments, LoadTestArguments, QueryArguments, SeedArguments, SqlArguments,
 };
 
 use crate::doctor::DoctorArguments;
@@ -28,6 +28,8 @@ pub(crate) struct Arguments {
 enum Command {
     /// Run a server.
     Serve(Box<ServeArguments>),
+    /// Run a worker: brings records from the queue into segments. The same as `serve --role worker`.
+    Worker(Box<ServeArguments>),
     /// Send log files, or standard input, to a server.
     Ingest(IngestArguments),
     /// Find records.
@@ -38,6 +40,8 @@ enum Command {
     Seed(SeedArguments),
     /// Drive a server with load and measure it.
     LoadTest(LoadTestArguments),
+    /// Look at entries of the queue that could not be taken; retry or drop them.
+    Dlq(DlqArguments),
     /// Show, apply or take back the catalog's schema migrations.
     Migrate(MigrateArguments),
     /// Check a data directory, and repair its write-ahead log.
@@ -53,6 +57,8 @@ impl Arguments {
         runtime.block_on(async {
             match self.command {
                 Command::Serve(arguments) => arguments.run().await,
+                Command::Worker(arguments) => arguments.as_worker()?.run().await,
+                Command::Dlq(arguments) => arguments.run().await,
                 Command::Ingest(arguments) => arguments.run().await,
                 Command::Query(arguments) => arguments.run().await,
                 Command::Sql(arguments) => arguments.run().await,

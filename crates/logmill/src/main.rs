@@ -3,6 +3,7 @@
 mod cli;
 mod data_dir;
 mod doctor;
+mod fleet;
 mod logging;
 mod migrate;
 mod serve;

@@ -10,6 +10,7 @@ mod metrics;
 mod openapi;
 mod options;
 mod request_id;
+mod role;
 mod routes;
 mod serve;
 mod state;

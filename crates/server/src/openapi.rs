@@ -5,7 +5,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::AppState;
-use crate::routes::{admin, health, ingest, query, sql};
+use crate::routes::{admin, fleet, health, ingest, query, sql};
 
 /// What the document says beside its routes.
 #[derive(OpenApi)]
@@ -40,6 +40,11 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(admin::delete))
         .routes(routes!(admin::deletes))
         .routes(routes!(admin::delete_status))
+        .routes(routes!(fleet::processes))
+        .routes(routes!(fleet::jobs))
+        .routes(routes!(fleet::letters))
+        .routes(routes!(fleet::letter, fleet::drop_letter))
+        .routes(routes!(fleet::retry_letter))
         .route("/", axum::routing::get(health::home))
 }
 

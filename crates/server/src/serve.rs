@@ -23,7 +23,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::error::ApiError;
 use crate::options::size;
 use crate::write_timeout::WriteTimeout;
-use crate::{AppState, body, openapi, request_id};
+use crate::{AppState, body, openapi, request_id, role};
 
 /// What ends a server before it is told to.
 #[derive(Debug, thiserror::Error)]
@@ -154,7 +154,11 @@ fn service(
 fn router(state: AppState) -> Router {
     let (router, document) = openapi::routes().split_for_parts();
     for (route, item) in &document.paths.paths {
-        for (method, operation) in [("GET", &item.get), ("POST", &item.post)] {
+        for (method, operation) in [
+            ("GET", &item.get),
+            ("POST", &item.post),
+            ("DELETE", &item.delete),
+        ] {
             if operation.is_some() {
                 crate::metrics::begin_route(method, route);
             }
@@ -162,6 +166,7 @@ fn router(state: AppState) -> Router {
     }
     let swagger = utoipa_swagger_ui::SwaggerUi::new("/docs").url("/openapi.json", document);
     router
+        .layer(middleware::from_fn_with_state(state.clone(), role::layer))
         .with_state(state)
         .merge(swagger)
         .fallback(not_found)

@@ -5,7 +5,7 @@ use logmill_model::TenantId;
 use super::changes;
 use super::convert::{signed, tenant, unsigned};
 use crate::sql::{Backend, Connections, Fields, Transaction, database, values};
-use crate::{DeleteId, DeleteRow, PendingDeletes, Result, SegmentId};
+use crate::{DeleteId, DeleteRow, Error, PendingDeletes, Result, SegmentId};
 
 /// Deletes with the number of segments they are still to be applied to.
 macro_rules! select_deletes {
@@ -40,9 +40,11 @@ pub(super) async fn begin<B: Backend>(
     ];
     transaction.execute(operation, insert, values).await?;
     for segment in segments {
-        let insert = "INSERT INTO segment_deletes (segment, delete_id) VALUES ($1, $2)";
+        let insert = "INSERT INTO segment_deletes (segment, delete_id) SELECT id, $2 FROM segments WHERE id = $1";
         let values = values![&segment.0, id];
-        transaction.execute(operation, insert, values).await?;
+        if transaction.execute(operation, insert, values).await? != 1 {
+            return Err(Error::SegmentGone(segment.0.clone()));
+        }
     }
     changes::deletes_changed(transaction).await?;
     finish(transaction, delete.requested_at_ns).await

@@ -5,7 +5,7 @@ use std::time::Duration;
 use logmill_model::TenantId;
 
 use super::convert::{corrupt, milliseconds, signed, tenant, unsigned};
-use super::{changes, deletes};
+use super::{changes, deletes, fleet};
 use crate::sql::{Backend, Connections, Fields, Transaction, database, values};
 use crate::{Error, FlushCommit, OBSOLETE_OBJECTS_MAX, Replacement, Result, SegmentId, SegmentRow};
 
@@ -156,6 +156,9 @@ pub(super) async fn replace<B: Backend>(
     replacement: &Replacement,
 ) -> Result<()> {
     let version = changes::begin(transaction).await?;
+    if let Some(fence) = &replacement.fence {
+        fleet::check_epoch(transaction, &fence.partition, fence.epoch).await?;
+    }
     let mut settled = false;
     for (segment, delete) in &replacement.settled {
         settled |= deletes::settle(transaction, segment, delete).await?;

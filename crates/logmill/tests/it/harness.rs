@@ -98,7 +98,7 @@ impl Data {
                     agent: agent(),
                     log,
                 };
-                assert_eq!(server.get("/health/ready").status, 200);
+                server.becomes_ready();
                 Ok(server)
             }
             Err(_) => {
@@ -262,6 +262,29 @@ impl Server {
             .sum()
     }
 
+    /// A `/sql` that may fail.
+    pub(crate) fn try_sql_raw(&self, body: &Value) -> Result<Response, ureq::Error> {
+        let headers = [("content-type", "application/json")];
+        self.try_post("/sql", &headers, body.to_string().as_bytes())
+    }
+
+    /// A process among many catches up first.
+    fn becomes_ready(&self) {
+        let begun = Instant::now();
+        loop {
+            let answer = self.get("/health/ready");
+            if answer.status == 200 {
+                return;
+            }
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "not ready: {answer:?}\n{}",
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     pub(crate) fn flush(&self) {
         assert_eq!(self.post("/admin/flush", &[], b"").status, 200);
     }
@@ -311,8 +334,31 @@ impl Drop for Server {
 }
 
 pub(crate) fn terminate(process_id: u32) {
+    signal(process_id, "-TERM");
+}
+
+/// A request over a connection of its own, for servers that may be gone or stand still.
+pub(crate) fn post_once(
+    url: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+    patience: Duration,
+) -> Result<Response, ureq::Error> {
+    let config = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(patience))
+        .build();
+    let agent: ureq::Agent = config.into();
+    let mut request = agent.post(url);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    read(request.send(body)?)
+}
+
+pub(crate) fn signal(process_id: u32, signal: &str) {
     let status = Command::new("kill")
-        .args(["-TERM", &process_id.to_string()])
+        .args([signal, &process_id.to_string()])
         .status()
         .unwrap();
     assert!(status.success());

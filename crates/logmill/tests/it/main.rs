@@ -12,6 +12,7 @@ mod connections;
 mod crash;
 mod deletes;
 mod duckdb;
+mod fleet;
 mod harness;
 mod ingest;
 mod loghub;

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
+/// Longest time of a setting, ten years: sums of them are times that Redis understands.
+const TIME_MAX_MS: u64 = 10 * 365 * 86_400_000;
+
 /// Settings of a [`RedisQueue`](crate::RedisQueue). The address is not among them, for it may have a password in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -94,10 +97,24 @@ impl RedisOptions {
             ("request_ttl_ms", self.request_ttl_ms),
             ("dead_letters_max", self.dead_letters_max),
         ];
-        match positive.iter().find(|(_, value)| *value == 0) {
-            Some((name, _)) => wrong(&format!("{name} must be positive")),
-            None => Ok(()),
+        if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
+            return wrong(&format!("{name} must be positive"));
         }
+        let retry = [
+            ("retry.total_ms", self.retry.total_ms),
+            ("retry.pause_max_ms", self.retry.pause_max_ms),
+        ];
+        let times = positive
+            .iter()
+            .chain(&retry)
+            .filter(|(name, _)| name.ends_with("_ms"));
+        if let Some((name, _)) = times.into_iter().find(|(_, value)| *value > TIME_MAX_MS) {
+            return wrong(&format!("{name} must be at most {TIME_MAX_MS}"));
+        }
+        if self.wait_timeout_ms >= self.response_timeout_ms {
+            return wrong("wait_timeout_ms must be shorter than response_timeout_ms");
+        }
+        Ok(())
     }
 
     /// Longest that an append is under way, from the first try until the last one is given up.
@@ -128,6 +145,38 @@ impl Durability {
             Self::Memory => "memory",
             Self::Everysec => "everysec",
             Self::Always => "always",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_make_no_sense_are_named() {
+        type Change = fn(&mut RedisOptions);
+        let wrong: [(&str, Change); 7] = [
+            ("prefix", |options| options.prefix = "a{b".to_owned()),
+            ("prefix", |options| options.prefix.clear()),
+            ("memory_max_percent", |options| {
+                options.memory_max_percent = 101;
+            }),
+            ("pending_max_bytes", |options| options.pending_max_bytes = 0),
+            ("request_ttl_ms", |options| {
+                options.request_ttl_ms = u64::MAX;
+            }),
+            ("retry.total_ms", |options| {
+                options.retry.total_ms = u64::MAX;
+            }),
+            ("wait_timeout_ms", |options| options.wait_timeout_ms = 5_000),
+        ];
+        RedisOptions::default().check().unwrap();
+        for (name, change) in wrong {
+            let mut options = RedisOptions::default();
+            change(&mut options);
+            let error = options.check().unwrap_err().to_string();
+            assert!(error.contains(name), "{name}: {error}");
         }
     }
 }

@@ -19,10 +19,12 @@ use crate::{Error, FullReason, QueueStatus, Result, Sequence};
 const MEMORY_SAMPLES: u32 = 5;
 
 /// What only a queue in Redis has to say.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RedisStatus {
     /// Redis's version.
     pub version: String,
+    /// What the settings demand of its configuration.
+    pub durability_demanded: Durability,
     /// What its configuration promises; `None` when it does not say.
     pub durability: Option<Durability>,
     /// Replicas that are connected to it.
@@ -152,6 +154,7 @@ impl Watch {
             files: 0,
             redis: Some(RedisStatus {
                 version: facts.version.clone(),
+                durability_demanded: options.durability,
                 durability: facts.durability(),
                 replicas: facts.replicas,
                 wait_replicas: options.wait_replicas,

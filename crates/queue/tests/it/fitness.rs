@@ -35,6 +35,7 @@ async fn a_redis_less_durable_than_demanded_is_refused() {
     let queue = open(&server, Durability::Everysec).await.unwrap();
     let status = queue.status().redis.unwrap();
     assert_eq!(status.durability, Some(Durability::Everysec));
+    assert_eq!(status.durability_demanded, Durability::Everysec);
     assert!(
         status
             .version

@@ -170,7 +170,7 @@ pub(crate) fn request(owner: &str, numbers: &[i64]) -> AppendRequest {
 
 /// The deletes of these tests: `{"filters":{"below":5}}` is about the numbers below 5.
 #[derive(Debug)]
-struct Below;
+pub(crate) struct Below;
 
 impl DeleteMatcher for Below {
     fn prepare(
