@@ -35,7 +35,7 @@ action=${1:-}
 case $action in
   up)
     compose up --detach --build --wait "$@"
-    port=$(value LOGMILL_PORT) prometheus=$(value PROMETHEUS_PORT) grafana=$(value GRAFANA_PORT)
+    port=$(value STACK_PORT) prometheus=$(value PROMETHEUS_PORT) grafana=$(value GRAFANA_PORT)
     cat <<END
 Logmill     http://127.0.0.1:${port:-7280}    (docs at /docs/)
 Prometheus  http://127.0.0.1:${prometheus:-9090}

@@ -69,13 +69,11 @@ stop() {
     kill "-$signal" "$pid" 2>/dev/null || true
     # A paused process would never hear it.
     kill -CONT "$pid" 2>/dev/null || true
-    while pid_of "$name" >/dev/null; do
-      if [ $SECONDS -ge $until ]; then
-        echo "scripts/stack.sh: $name did not stop within $patience s and is killed" >&2
-        kill -KILL "$pid" 2>/dev/null || true
-      fi
-      sleep 0.05
-    done
+    while pid_of "$name" >/dev/null && [ $SECONDS -lt $until ]; do sleep 0.05; done
+    if pid_of "$name" >/dev/null; then
+      echo "scripts/stack.sh: $name did not stop within $patience s and is killed" >&2
+      kill -KILL "$pid" 2>/dev/null || true
+    fi
   fi
   rm -f "$dir/$name.pid"
 }
@@ -196,8 +194,11 @@ start_redis() {
   pid_of redis >/dev/null && return
   start redis redis-server --port "$(port redis)" --bind 127.0.0.1 --dir . --appendonly yes --appendfsync always --save '' \
     --maxmemory "${REDIS_MAXMEMORY:-512mb}" --maxmemory-policy noeviction
-  wait_for redis redis-cli -p "$(port redis)" ping
+  wait_for redis redis_answers
 }
+
+# While it loads its file it says so instead.
+redis_answers() { redis-cli -p "$(port redis)" ping | grep -q PONG; }
 
 # Postgres refuses to run as root.
 as_postgres() {
@@ -220,8 +221,6 @@ start_postgres() {
         --pgdata "$data" >"$dir/initdb.log" 2>&1 || fail "initdb failed; see $dir/initdb.log"
     fi
     [ "$(id -u)" != 0 ] || run=(setpriv --reuid=postgres --regid=postgres --init-groups --)
-    # What a killed one left behind would keep the next from starting while its number is used by another process.
-    rm -f "$data/postmaster.pid"
     start postgres "${run[@]}" "$(postgres_program postgres)" -D "$data" -c port="$(port postgres)" \
       -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=200 -c shared_buffers=128MB
     wait_for postgres psql --no-psqlrc -c 'SELECT 1' "$url/postgres"
