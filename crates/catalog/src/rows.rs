@@ -74,6 +74,9 @@ pub struct FlushCommit {
     pub segments: Vec<SegmentRow>,
     /// The answers that those entries carried.
     pub idempotency: Vec<IdempotencyRow>,
+    /// The epoch of the lease `partition/<partition>` that the caller has, where partitions are leased. A lease that
+    /// expired is as good while nobody took it over.
+    pub epoch: Option<u64>,
 }
 
 /// A delete's name: a ULID, so that names sort by time.
@@ -114,4 +117,17 @@ pub struct Replacement {
     pub deleted_rows: Vec<(DeleteId, u64)>,
     /// When.
     pub now_ns: i64,
+    /// The objects of the removed segments become obsolete, to be deleted later: readers elsewhere may hold them.
+    pub keep_objects: bool,
+    /// The lease that the caller must have, where partitions are leased.
+    pub fence: Option<Fence>,
+}
+
+/// A partition's lease, by the epoch that a process believes to have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fence {
+    /// The queue's partition.
+    pub partition: String,
+    /// The epoch of the lease `partition/<partition>`.
+    pub epoch: u64,
 }

@@ -267,9 +267,17 @@ impl Outgoing {
     }
 
     pub(crate) fn get(path: &str) -> Self {
+        Self::bare(Method::GET, path)
+    }
+
+    pub(crate) fn delete(path: &str) -> Self {
+        Self::bare(Method::DELETE, path)
+    }
+
+    fn bare(method: Method, path: &str) -> Self {
         let (headers, body) = (HeaderMap::new(), Bytes::new());
         Self {
-            method: Method::GET,
+            method,
             path: path.to_owned(),
             headers,
             body,

@@ -3,6 +3,7 @@
 //! Invariant: everything goes through the HTTP surface, as any other client's requests do.
 
 mod administration;
+mod dlq;
 mod http_client;
 mod ingest;
 mod load_test;
@@ -16,6 +17,7 @@ mod units;
 
 pub use administration::Administration;
 pub use http_client::ServerArguments;
+pub use dlq::DlqArguments;
 pub use ingest::IngestArguments;
 pub use load_test::LoadTestArguments;
 pub use query::QueryArguments;

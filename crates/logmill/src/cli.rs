@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use logmill_client::{
-    IngestArguments, LoadTestArguments, QueryArguments, SeedArguments, SqlArguments,
+    DlqArguments, IngestArguments, LoadTestArguments, QueryArguments, SeedArguments, SqlArguments,
 };
 
 use crate::doctor::DoctorArguments;
@@ -30,6 +30,8 @@ pub(crate) struct Arguments {
 enum Command {
     /// Run a server.
     Serve(Box<ServeArguments>),
+    /// Run a worker: brings records from the queue into segments. The same as `serve --role worker`.
+    Worker(Box<ServeArguments>),
     /// Send log files, or standard input, to a server.
     Ingest(IngestArguments),
     /// Find records.
@@ -44,7 +46,9 @@ enum Command {
     Key(KeyArguments),
     /// Make, list, change and disable tenants.
     Tenant(TenantArguments),
-    /// Show or apply the catalog's schema migrations.
+    /// Look at entries of the queue that could not be taken; retry or drop them.
+    Dlq(DlqArguments),
+    /// Show, apply or take back the catalog's schema migrations.
     Migrate(MigrateArguments),
     /// Check a data directory, and repair its write-ahead log.
     Doctor(DoctorArguments),
@@ -59,6 +63,8 @@ impl Arguments {
         runtime.block_on(async {
             match self.command {
                 Command::Serve(arguments) => arguments.run().await,
+                Command::Worker(arguments) => arguments.as_worker()?.run().await,
+                Command::Dlq(arguments) => arguments.run().await,
                 Command::Ingest(arguments) => arguments.run().await,
                 Command::Query(arguments) => arguments.run().await,
                 Command::Sql(arguments) => arguments.run().await,

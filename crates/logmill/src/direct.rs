@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::Args;
-use logmill_catalog::{Access, AuditEntry, SqliteCatalog};
+use logmill_catalog::{Access, AuditEntry, PostgresCatalog, PostgresOptions, SqliteCatalog};
 use logmill_client::{Administration, ServerArguments};
 use logmill_model::{Clock, SystemClock, TenantId};
 use serde_json::Value;
@@ -19,6 +19,10 @@ pub(crate) struct PlaceArguments {
     /// or logmill-data].
     #[arg(long, global = true)]
     data_dir: Option<PathBuf>,
+    /// Work in the Postgres database that is the catalog of many processes; also DATABASE_URL, where no data directory is
+    /// named.
+    #[arg(long, global = true, conflicts_with = "data_dir")]
+    database_url: Option<String>,
 }
 
 /// A way to tenants and keys.
@@ -29,9 +33,9 @@ pub(crate) enum Place {
     Catalog(Catalog),
 }
 
-/// The catalog of a data directory.
+/// The catalog of a data directory, or of many processes.
 pub(crate) struct Catalog {
-    pub(crate) access: SqliteCatalog,
+    pub(crate) access: Box<dyn Access>,
     pub(crate) now_ns: i64,
 }
 
@@ -43,6 +47,19 @@ impl PlaceArguments {
 
     /// `makes`: a data directory that is not there is made.
     pub(crate) async fn open(&self, makes: bool) -> anyhow::Result<Place> {
+        let customary = || std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty());
+        let database = match (&self.database_url, &self.data_dir) {
+            (Some(url), _) => Some(url.clone()),
+            (None, None) if !self.server.has_key() => customary(),
+            (None, _) => None,
+        };
+        if let Some(url) = database {
+            let catalog = PostgresCatalog::connect(&url, &PostgresOptions::default()).await;
+            return Ok(Place::Catalog(Catalog {
+                access: Box::new(catalog.context("opening the catalog that DATABASE_URL names")?),
+                now_ns: SystemClock.now_ns(),
+            }));
+        }
         let data_dir = match &self.data_dir {
             Some(data_dir) => data_dir.clone(),
             None if self.server.has_key() => {
@@ -62,7 +79,7 @@ impl PlaceArguments {
             );
         }
         Ok(Place::Catalog(Catalog {
-            access: SqliteCatalog::open(&path).await?,
+            access: Box::new(SqliteCatalog::open(&path).await?),
             now_ns: SystemClock.now_ns(),
         }))
     }

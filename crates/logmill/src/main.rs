@@ -4,6 +4,7 @@ mod cli;
 mod data_dir;
 mod direct;
 mod doctor;
+mod fleet;
 mod key;
 mod logging;
 mod migrate;

@@ -7,18 +7,18 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Args;
-use logmill_catalog::{Catalog, SqliteCatalog};
+use logmill_catalog::{Access, Catalog, PostgresCatalog, SqliteCatalog};
 use logmill_model::{Clock, SystemClock};
 use logmill_query::Engine;
 use logmill_server::{AppState, Auth, LocalQuotas, Tls};
-use logmill_store::{Store, object_storage};
+use logmill_store::{Role, Store, object_storage};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::data_dir::DataDir;
-use crate::logging;
 use crate::settings::{Flags, LogFormat, Settings};
+use crate::{fleet, logging};
 
 /// Name under which the catalog keeps the key that seals cursors.
 const CURSOR_KEY: &str = "cursor_key";
@@ -39,35 +39,65 @@ pub(crate) struct ServeArguments {
     /// Settings file [default: logmill.toml where it exists].
     #[arg(long, env = "LOGMILL_CONFIG")]
     config: Option<PathBuf>,
+    /// What this process does, where several share the data (REDIS_URL, DATABASE_URL) [default: all].
+    #[arg(long, value_enum)]
+    role: Option<RoleArgument>,
     /// How Logmill's own log looks.
     #[arg(long, value_enum)]
     log_format: Option<LogFormat>,
 }
 
+/// What a process does.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum RoleArgument {
+    /// Takes records in.
+    Api,
+    /// Brings records from the queue into segments, merges and deletes.
+    Worker,
+    /// Answers questions.
+    Query,
+    /// All of it.
+    All,
+}
+
+impl From<RoleArgument> for Role {
+    fn from(role: RoleArgument) -> Self {
+        match role {
+            RoleArgument::Api => Self::Api,
+            RoleArgument::Worker => Self::Worker,
+            RoleArgument::Query => Self::Query,
+            RoleArgument::All => Self::All,
+        }
+    }
+}
+
 impl ServeArguments {
+    /// The same with the role of a worker.
+    pub(crate) fn as_worker(self) -> anyhow::Result<Self> {
+        if self
+            .role
+            .is_some_and(|role| !matches!(role, RoleArgument::Worker))
+        {
+            anyhow::bail!("a worker has the role worker: use `logmill serve --role …`");
+        }
+        Ok(Self {
+            role: Some(RoleArgument::Worker),
+            ..self
+        })
+    }
+
     /// Serves until a signal; 0 after a clean stop.
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         let flags = Flags {
             data_dir: self.data_dir,
             listen: self.listen,
             insecure_no_auth: self.insecure_no_auth.then_some(true),
+            role: self.role.map(Role::from),
         };
         let settings = Settings::load(self.config.as_deref(), &flags, self.log_format)?;
         logging::install(&settings.log)?;
-        warn_of_ignored_environment();
         serve(settings).await?;
         Ok(ExitCode::SUCCESS)
-    }
-}
-
-/// These are customary names of parts that the embedded server does not use; silence would mislead.
-fn warn_of_ignored_environment() {
-    for name in ["DATABASE_URL", "REDIS_URL"] {
-        if std::env::var_os(name).is_some() {
-            tracing::warn!(
-                "{name} is set, but this version keeps its queue and catalog in the data directory"
-            );
-        }
     }
 }
 
@@ -82,19 +112,24 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let data_dir = DataDir::create(&settings.data_dir)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
 
-    let catalog = Arc::new(SqliteCatalog::open(&data_dir.catalog()).await?);
+    let (catalog, access) = open_catalog(&settings, &data_dir).await?;
     let cursor_key = cursor_key(catalog.as_ref()).await?;
     let auth = Auth::open(
         settings.auth.clone(),
-        catalog.clone(),
+        access,
         Arc::new(LocalQuotas::default()),
         clock.clone(),
     );
     let auth = auth.await.map_err(anyhow::Error::msg)?;
-    let store = open_store(&settings, &data_dir, catalog, &clock).await?;
+    let store = if settings.is_fleet() {
+        fleet::join(&settings, &data_dir, catalog, &clock, address).await?
+    } else {
+        open_store(&settings, &data_dir, catalog, &clock).await?
+    };
     let engine = Engine::new(store.clone(), settings.query.clone(), cursor_key)?;
 
-    tracing::info!(%address, data_dir = %settings.data_dir.display(), tls = tls.is_some(), version = env!("CARGO_PKG_VERSION"), "listening");
+    let role = settings.role.as_str();
+    tracing::info!(%address, role, data_dir = %settings.data_dir.display(), tls = tls.is_some(), version = env!("CARGO_PKG_VERSION"), "listening");
     let state = AppState::new(
         store.clone(),
         Arc::new(engine),
@@ -109,6 +144,20 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     served?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The catalog, as the store and as those who check credentials see it.
+async fn open_catalog(
+    settings: &Settings,
+    data_dir: &DataDir,
+) -> anyhow::Result<(Arc<dyn Catalog>, Arc<dyn Access>)> {
+    if settings.is_fleet() {
+        let catalog = PostgresCatalog::connect(&settings.database_url, &settings.catalog).await;
+        let catalog = Arc::new(catalog.context("opening the catalog that DATABASE_URL names")?);
+        return Ok((catalog.clone(), catalog));
+    }
+    let catalog = Arc::new(SqliteCatalog::open(&data_dir.catalog()).await?);
+    Ok((catalog.clone(), catalog))
 }
 
 async fn open_store(

@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
+use logmill_catalog::PostgresOptions;
 use logmill_model::TenantId;
 use logmill_query_api::{DeletePredicate, QueryLimits};
+use logmill_queue::RedisOptions;
 use logmill_server::{AuthMode, AuthOptions, ServerOptions};
-use logmill_store::StoreOptions;
 use logmill_store::object_storage::ObjectStorageOptions;
+use logmill_store::{FleetOptions, Role, StoreOptions};
 use serde::{Deserialize, Serialize};
 
 /// The file that is read when it exists and no other is named.
@@ -53,6 +55,20 @@ pub(crate) struct Settings {
     pub(crate) objects: ObjectStorageOptions,
     /// Bounds of queries.
     pub(crate) query: QueryLimits,
+    /// What this process does, where several share the data.
+    pub(crate) role: Role,
+    /// Where the queue is that processes share: `redis://…` or `rediss://…`; also `REDIS_URL`. Empty for a process that
+    /// has its data to itself.
+    pub(crate) redis_url: String,
+    /// The catalog that processes share: `postgres://…`; also `DATABASE_URL`. Empty for a process that has its data to
+    /// itself.
+    pub(crate) database_url: String,
+    /// The queue that processes share.
+    pub(crate) queue: RedisOptions,
+    /// The connections to the catalog that processes share.
+    pub(crate) catalog: PostgresOptions,
+    /// How processes share the work.
+    pub(crate) fleet: FleetOptions,
 }
 
 /// Logmill's own log, on standard error.
@@ -89,6 +105,12 @@ impl Default for Settings {
             store: StoreOptions::default(),
             objects: ObjectStorageOptions::default(),
             query: QueryLimits::default(),
+            role: Role::default(),
+            redis_url: String::new(),
+            database_url: String::new(),
+            queue: RedisOptions::default(),
+            catalog: PostgresOptions::default(),
+            fleet: FleetOptions::default(),
         }
     }
 }
@@ -111,6 +133,8 @@ pub(crate) struct Flags {
     pub(crate) listen: Option<SocketAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) insecure_no_auth: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) role: Option<Role>,
 }
 
 impl Settings {
@@ -135,11 +159,53 @@ impl Settings {
             .merge(Serialized::defaults(flags))
             .extract()
             .context("reading the settings")?;
+        settings.take_customary_variables();
         if let Some(format) = log_format {
             settings.log.format = format;
         }
         settings.check()?;
         Ok(settings)
+    }
+
+    /// `REDIS_URL` and `DATABASE_URL` are known to every platform; our own names win over them.
+    fn take_customary_variables(&mut self) {
+        let customary = [
+            ("REDIS_URL", &mut self.redis_url),
+            ("DATABASE_URL", &mut self.database_url),
+        ];
+        for (name, setting) in customary {
+            if let (true, Ok(value)) = (setting.is_empty(), std::env::var(name)) {
+                *setting = value;
+            }
+        }
+    }
+
+    /// Whether this process shares its data with others.
+    pub(crate) fn is_fleet(&self) -> bool {
+        !self.redis_url.is_empty()
+    }
+
+    /// Refuses a fleet that lacks a part.
+    fn check_fleet(&self) -> anyhow::Result<()> {
+        match (self.redis_url.is_empty(), self.database_url.is_empty()) {
+            (false, true) => bail!(
+                "REDIS_URL is set and DATABASE_URL is not: processes that share a queue need a catalog that they share; \
+                 unset it for a process that has its data to itself"
+            ),
+            (true, false) => bail!(
+                "DATABASE_URL is set and REDIS_URL is not: processes that share a catalog need a queue that they share; \
+                 unset it for a process that has its data to itself"
+            ),
+            (true, true) if self.role != Role::All => bail!(
+                "the role {} is for processes that share their data: set REDIS_URL and DATABASE_URL",
+                self.role.as_str()
+            ),
+            (false, false) if self.objects.url.is_empty() => bail!(
+                "processes that share their data need an object store that they share: set objects.url \
+                 (LOGMILL_OBJECTS__URL) to s3://bucket/prefix, or to file:///folder on one machine"
+            ),
+            _ => Ok(()),
+        }
     }
 
     /// Refuses settings that contradict each other.
@@ -155,6 +221,7 @@ impl Settings {
         if let Err(problem) = self.auth.check() {
             bail!("{problem}");
         }
+        self.check_fleet()?;
         if self.store.flush_bytes > self.store.memtable_max_bytes {
             bail!(
                 "store.flush_bytes ({}) is larger than store.memtable_max_bytes ({}): the memtable \

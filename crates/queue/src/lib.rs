@@ -1,7 +1,8 @@
-//! The durable queue: what is appended and answered for is on stable storage.
+//! The durable queue: what is appended and answered for is kept until its consumer lets it go.
 //!
-//! Payloads are opaque bytes. Today there is one implementation, [`LocalLog`], a write-ahead log with group
-//! commit; `docs/wal-format.md` has its byte layout.
+//! Payloads are opaque bytes. There are two implementations of [`Queue`]: [`LocalLog`], a write-ahead log with group
+//! commit for one process (`docs/wal-format.md` has its byte layout), and [`RedisQueue`], Redis Streams for many
+//! (`docs/queue.md` has its keys and what happens when Redis dies).
 
 mod doctor;
 mod error;
@@ -9,37 +10,21 @@ mod files;
 mod format;
 mod local;
 mod opening;
+mod queue;
 mod recovery;
+mod redis_queue;
 #[cfg(test)]
 mod simulation;
 mod writer;
 
 pub use doctor::{DamageReport, FileReport, RepairReport, Report, inspect, repair};
-pub use error::{Error, Result};
+pub use error::{Error, FullReason, Result};
 pub use local::{LocalLog, LocalLogOptions};
-
-/// Position of an entry in a queue: 0, 1, 2, … without holes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Sequence(pub u64);
-
-/// Runs once the entry is on stable storage, before `append` answers, in the order of sequences.
-///
-/// It runs on the log's own thread, also when the future of `append` was dropped, so it is the place where
-/// an entry becomes visible to readers. It must be short and must not block.
-pub type OnDurable = Box<dyn FnOnce(Sequence) + Send>;
+pub use queue::{Appended, Entry, OnDurable, Queue, QueueStatus, Request, Sequence};
+pub use redis_queue::{
+    DeadLetter, DeadLetterSummary, Durability, KnownRequest, ReadEntry, ReadLimits, RedisOptions,
+    RedisQueue, RedisReader, RedisStatus,
+};
 
 /// Takes the entries that a log replays, in order; an error stops the replay.
 pub type Replay<'a> = dyn FnMut(Sequence, &[u8]) -> std::result::Result<(), String> + 'a;
-
-/// What a queue says of itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct QueueStatus {
-    /// Why the queue refuses to append, if it does for good (a failed fsync) or for now (a full disk).
-    pub failure: Option<String>,
-    /// The sequence that the next entry gets.
-    pub next_sequence: Sequence,
-    /// Bytes on disk.
-    pub bytes: u64,
-    /// Segment files on disk.
-    pub files: u64,
-}

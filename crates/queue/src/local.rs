@@ -6,13 +6,16 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
+use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::files::{Files, Lock, SystemFiles};
 use crate::recovery::{LogFile, io_error};
 use crate::writer::Writer;
-use crate::{Error, OnDurable, QueueStatus, Replay, Result, Sequence, opening};
+use crate::{
+    Appended, Entry, Error, OnDurable, Queue, QueueStatus, Replay, Result, Sequence, opening,
+};
 
 /// Settings of a [`LocalLog`].
 #[derive(Clone, Debug)]
@@ -69,13 +72,19 @@ impl Shared {
 
 /// A write-ahead log in a directory: one writer thread, group commit, fdatasync before each answer.
 #[derive(Debug)]
-pub struct LocalLog {
+pub struct LocalLog(Arc<Log>);
+
+/// The log, shared with the threads that block for it.
+#[derive(Debug)]
+struct Log {
     directory: PathBuf,
     options: LocalLogOptions,
     files: Arc<dyn Files>,
     shared: Arc<Mutex<Shared>>,
     pending: Arc<Semaphore>,
     writer: Mutex<Option<(Sender<Command>, JoinHandle<()>)>>,
+    /// Lets one caller delete files at a time.
+    truncating: Mutex<()>,
     _lock: Lock,
 }
 
@@ -125,15 +134,16 @@ impl LocalLog {
             .spawn(move || writer.run(&receive))
             .map_err(|source| io_error("starting the writer of", directory, source))?;
         let permits = usize::try_from(options.pending_max_bytes).unwrap_or(usize::MAX);
-        Ok(Self {
+        Ok(Self(Arc::new(Log {
             directory: directory.to_owned(),
             pending: Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS))),
             options,
             files,
             shared,
             writer: Mutex::new(Some((send, thread))),
+            truncating: Mutex::new(()),
             _lock: lock,
-        })
+        })))
     }
 
     /// Appends an entry; done when it is on stable storage and `on_durable` has run.
@@ -141,6 +151,77 @@ impl LocalLog {
     /// Once the entry is with the writer, dropping the future changes nothing: the entry is written, and
     /// `on_durable` runs.
     pub async fn append(&self, payload: Vec<u8>, on_durable: OnDurable) -> Result<Sequence> {
+        self.0.append(payload, on_durable).await
+    }
+
+    /// Lets go of every entry before `sequence`: whole files are deleted, never parts. Blocks for the file system.
+    pub fn truncate_before(&self, sequence: Sequence) -> Result<()> {
+        self.0.truncate_before(sequence)
+    }
+
+    /// What the log says of itself.
+    pub fn status(&self) -> QueueStatus {
+        self.0.status()
+    }
+
+    /// Where the log is.
+    pub fn directory(&self) -> &Path {
+        &self.0.directory
+    }
+
+    /// Writes and syncs what was appended, then stops the writer; later appends fail with `Closed`. Blocks until then.
+    pub fn close(&self) {
+        self.0.close();
+    }
+}
+
+#[async_trait]
+impl Queue for LocalLog {
+    fn remembers_requests(&self) -> bool {
+        false
+    }
+
+    async fn append(&self, entry: Entry, on_durable: OnDurable) -> Result<Appended> {
+        only_partition(entry.partition)?;
+        if entry.request.is_some() {
+            return Err(Error::Unsupported(
+                "the write-ahead log does not remember requests",
+            ));
+        }
+        let sequence = self.0.append(entry.payload, on_durable).await?;
+        Ok(Appended::New(sequence))
+    }
+
+    async fn truncate_before(&self, partition: u32, sequence: Sequence) -> Result<()> {
+        only_partition(partition)?;
+        let log = self.0.clone();
+        let truncated = tokio::task::spawn_blocking(move || log.truncate_before(sequence));
+        truncated.await.unwrap_or(Err(Error::Closed))
+    }
+
+    fn status(&self) -> QueueStatus {
+        self.0.status()
+    }
+
+    async fn close(&self) {
+        let log = self.0.clone();
+        // The join fails only when closing panics, which is said where it happens.
+        let _ = tokio::task::spawn_blocking(move || log.close()).await;
+    }
+}
+
+fn only_partition(partition: u32) -> Result<()> {
+    match partition {
+        0 => Ok(()),
+        partition => Err(Error::NoPartition {
+            partition,
+            partitions: 1,
+        }),
+    }
+}
+
+impl Log {
+    async fn append(&self, payload: Vec<u8>, on_durable: OnDurable) -> Result<Sequence> {
         let bytes = payload.len() as u64;
         let limit = self.options.entry_max_bytes.min(u64::from(u32::MAX) / 2);
         if bytes > limit {
@@ -168,8 +249,8 @@ impl LocalLog {
         }
     }
 
-    /// Lets go of every entry before `sequence`: whole files are deleted, never parts. Blocks for the file system.
-    pub fn truncate_before(&self, sequence: Sequence) -> Result<()> {
+    fn truncate_before(&self, sequence: Sequence) -> Result<()> {
+        let _truncating = self.truncating.lock();
         let (done, rotated) = channel();
         if self.send(Command::Rotate(sequence, done)).is_ok() {
             let _ = rotated.recv();
@@ -194,24 +275,18 @@ impl LocalLog {
         Ok(())
     }
 
-    /// What the log says of itself.
-    pub fn status(&self) -> QueueStatus {
+    fn status(&self) -> QueueStatus {
         let shared = self.shared.lock();
         QueueStatus {
             failure: shared.failure.clone(),
             next_sequence: Sequence(shared.next_sequence),
             bytes: shared.bytes(),
             files: shared.files.len() as u64,
+            redis: None,
         }
     }
 
-    /// Where the log is.
-    pub fn directory(&self) -> &Path {
-        &self.directory
-    }
-
-    /// Writes and syncs what was appended, then stops the writer; later appends fail with `Closed`.
-    pub fn close(&self) {
+    fn close(&self) {
         self.pending.close();
         let writer = self.writer.lock().take();
         if let Some((writer, thread)) = writer {
@@ -225,7 +300,7 @@ impl LocalLog {
 
 impl Drop for LocalLog {
     fn drop(&mut self) {
-        self.close();
+        self.0.close();
     }
 }
 

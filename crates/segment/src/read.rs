@@ -241,6 +241,12 @@ impl SegmentFile {
         Ok((TokenIndex::open(location, directory)?, blocks))
     }
 
+    /// Whether the token index is what was written, from the bytes of [`SegmentFile::index_range`].
+    pub fn check_index(&self, bytes: &[u8]) -> Result<()> {
+        let (index, blocks) = self.open_index(bytes)?;
+        index.check(blocks)
+    }
+
     /// Decodes a row group, a granule a batch.
     pub fn decode_row_group(
         &self,

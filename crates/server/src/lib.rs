@@ -12,6 +12,7 @@ mod openapi;
 mod options;
 mod quota;
 mod request_id;
+mod role;
 mod routes;
 mod serve;
 mod state;

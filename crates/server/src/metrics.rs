@@ -34,7 +34,7 @@ const SECONDS: [f64; 14] = [
 ];
 const ENTRIES: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 128.0, 512.0];
 
-const COUNTERS: [(&str, &str); 27] = [
+const COUNTERS: [(&str, &str); 32] = [
     (
         "logmill_http_requests_total",
         "Requests by method, route and status.",
@@ -134,6 +134,26 @@ const COUNTERS: [(&str, &str); 27] = [
         "logmill_audit_lost_total",
         "Entries of the audit log that could not be written.",
     ),
+    (
+        "logmill_queue_appended_entries_total",
+        "Entries appended to the queue in Redis.",
+    ),
+    (
+        "logmill_queue_appended_bytes_total",
+        "Payload bytes appended to the queue in Redis.",
+    ),
+    (
+        "logmill_dead_letters_total",
+        "Entries that were set aside because they cannot be stored.",
+    ),
+    (
+        "logmill_retries_total",
+        "Calls of another server that were tried again, by component and class of error.",
+    ),
+    (
+        "logmill_retries_exhausted_total",
+        "Calls of another server that were given up after retries, by component and class of error.",
+    ),
 ];
 /// Counters with labels; their series are made one by one.
 const LABELLED: [&str; 9] = [
@@ -146,8 +166,10 @@ const LABELLED: [&str; 9] = [
     "logmill_object_cache_failures_total",
     "logmill_auth_failures_total",
     "logmill_quota_refusals_total",
+    "logmill_retries_total",
+    "logmill_retries_exhausted_total",
 ];
-const GAUGES: [(&str, &str); 13] = [
+const GAUGES: [(&str, &str); 18] = [
     (
         "logmill_inflight_bytes",
         "Bytes that the request bodies under way hold.",
@@ -181,6 +203,23 @@ const GAUGES: [(&str, &str); 13] = [
     (
         "logmill_object_cache_bytes",
         "Bytes of the cache of a remote object store.",
+    ),
+    (
+        "logmill_queue_entries",
+        "Entries in the queue in Redis, all partitions.",
+    ),
+    (
+        "logmill_queue_bytes",
+        "Redis's memory that these entries take, estimated.",
+    ),
+    ("logmill_dead_letters", "Entries that are set aside."),
+    (
+        "logmill_redis_memory_bytes",
+        "Memory that the queue's Redis uses.",
+    ),
+    (
+        "logmill_redis_memory_max_bytes",
+        "Its maxmemory; 0: no limit.",
     ),
 ];
 const HISTOGRAMS: [(&str, &str); 7] = [

@@ -7,7 +7,7 @@ use utoipa_axum::routes;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 
 use crate::AppState;
-use crate::routes::{admin, health, ingest, query, sql};
+use crate::routes::{admin, fleet, health, ingest, query, sql};
 
 /// What the document says beside its routes.
 #[derive(OpenApi)]
@@ -72,6 +72,11 @@ pub(crate) fn protected_routes() -> OpenApiRouter<AppState> {
         .routes(routes!(admin::keys::list, admin::keys::create))
         .routes(routes!(admin::keys::show, admin::keys::revoke))
         .routes(routes!(admin::audit::audit))
+        .routes(routes!(fleet::processes))
+        .routes(routes!(fleet::jobs))
+        .routes(routes!(fleet::letters))
+        .routes(routes!(fleet::letter, fleet::drop_letter))
+        .routes(routes!(fleet::retry_letter))
 }
 
 /// The document as JSON.

@@ -2,6 +2,7 @@
 
 pub(crate) mod admin;
 pub(crate) mod answer;
+pub(crate) mod fleet;
 pub(crate) mod health;
 pub(crate) mod ingest;
 pub(crate) mod query;

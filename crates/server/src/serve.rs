@@ -26,7 +26,7 @@ use crate::error::ApiError;
 use crate::options::size;
 use crate::tls::Tls;
 use crate::write_timeout::WriteTimeout;
-use crate::{AppState, body, openapi, request_id};
+use crate::{AppState, body, openapi, request_id, role};
 
 /// What ends a server before it is told to.
 #[derive(Debug, thiserror::Error)]
@@ -204,6 +204,7 @@ fn router(state: AppState) -> Router {
     }
     let swagger = utoipa_swagger_ui::SwaggerUi::new("/docs").url("/openapi.json", document);
     router
+        .layer(middleware::from_fn_with_state(state.clone(), role::layer))
         .with_state(state)
         .merge(swagger)
         .fallback(not_found)

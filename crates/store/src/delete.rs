@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use arrow_array::{BooleanArray, RecordBatch};
 use logmill_catalog::{DeleteId, DeleteRow};
-use logmill_model::{TenantId, TimeRange};
+use logmill_model::{ErrorKind, TenantId, TimeRange};
 use logmill_schema::ColumnType;
 
-use crate::{Result, SegmentHandle, Store};
+use crate::{Error, Result, SegmentHandle, Store};
+
+/// Times that a delete is begun anew because a segment it is about was merged meanwhile.
+const DELETE_TRIES: u32 = 20;
 
 /// A delete that is still to be applied to some segments.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,20 +50,45 @@ impl Store {
         predicate: String,
         range: TimeRange,
     ) -> Result<DeleteRow> {
-        self.reconcile_if_wanted().await?;
-        // Then they are all in segments, and records that come later are not.
-        self.flush().await?;
-        let _no_other_change = self.flush_state.lock().await;
-        let touched: Vec<Arc<SegmentHandle>> = {
-            let state = self.state.read();
-            let touched = state.segments().filter(|segment| {
-                let row = segment.row();
-                row.tenant == *tenant
-                    && range.overlaps_inclusive(row.min_timestamp_ns, row.max_timestamp_ns)
-            });
-            touched.cloned().collect()
-        };
-        self.attach_delete(tenant, predicate, &touched).await
+        // Then the records are all in segments, and those that come later are not in these.
+        match self.log.fleet() {
+            Some(fleet) => {
+                let partition = fleet.partition_of(tenant);
+                self.flush_elsewhere(fleet, &[partition]).await?;
+            }
+            None => {
+                self.reconcile_if_wanted().await?;
+                self.flush().await?;
+            }
+        }
+        for _ in 0..DELETE_TRIES {
+            let _no_other_change = self.flush_state.lock().await;
+            let touched: Vec<Arc<SegmentHandle>> = {
+                let state = self.state.read();
+                let touched = state.segments().filter(|segment| {
+                    let row = segment.row();
+                    row.tenant == *tenant
+                        && range.overlaps_inclusive(row.min_timestamp_ns, row.max_timestamp_ns)
+                });
+                touched.cloned().collect()
+            };
+            match (
+                self.attach_delete(tenant, predicate.clone(), &touched)
+                    .await,
+                self.log.fleet(),
+            ) {
+                (Err(Error::Catalog(error)), Some(fleet))
+                    if error.kind() == ErrorKind::Conflict =>
+                {
+                    // A worker merged one of them meanwhile.
+                    self.sync(fleet).await?;
+                }
+                (outcome, _) => return outcome,
+            }
+        }
+        Err(Error::Internal(format!(
+            "the segments to delete from were others {DELETE_TRIES} times in a row"
+        )))
     }
 
     /// All deletes, or those of one tenant, oldest first.

@@ -69,6 +69,14 @@ pub enum Error {
         /// The bound.
         limit: u64,
     },
+    /// The workers did not bring everything into segments in time.
+    #[error("partitions {partitions} were not flushed within {after:?}: is there a worker?")]
+    NotFlushed {
+        /// Which.
+        partitions: String,
+        /// How long that was waited for.
+        after: std::time::Duration,
+    },
     /// A payload of the queue does not decode.
     #[error("queue payload: {0}")]
     Payload(String),
@@ -92,12 +100,15 @@ pub enum Error {
 
 impl Error {
     /// What the caller should do about it.
-    pub const fn kind(&self) -> ErrorKind {
+    pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Queue(source) => source.kind(),
             Self::Catalog(source) => source.kind(),
             Self::Segment(source) => source.kind(),
-            Self::Object { .. } | Self::Io { .. } => ErrorKind::Unavailable,
+            Self::Object { .. } | Self::Io { .. } | Self::NotFlushed { .. } => {
+                ErrorKind::Unavailable
+            }
+
             Self::ObjectStorage { .. } => ErrorKind::Invalid,
             Self::BatchTooLarge { .. } => ErrorKind::TooLarge,
             Self::MemtableFull { .. }

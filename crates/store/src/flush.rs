@@ -7,64 +7,152 @@ use std::time::Instant;
 use arrow_array::RecordBatch;
 use bytes::Bytes;
 use logmill_catalog::{FlushCommit, SegmentColumn, SegmentId, SegmentRow};
-use logmill_model::TenantId;
 use logmill_model::time::DAY_NS;
+use logmill_model::{ErrorKind, TenantId};
 use logmill_queue::Sequence;
 use logmill_segment::{GRANULE_ROWS, Position, SegmentSummary, encode_rows, positions};
 use ulid::Ulid;
 
+use crate::fleet::Fleet;
 use crate::in_use::Held;
+use crate::log::Log;
 use crate::memtable::{Frozen, MemoryBatch};
 use crate::objects::segment_path;
-use crate::{LOCAL_PARTITION, Result, SegmentHandle, Store};
+use crate::{Error, Result, SegmentHandle, Store};
 
-/// What is known between flushes; its lock lets one flush run at a time.
-#[derive(Debug)]
+/// What is known between flushes; its lock lets one flush run at a time, and nothing change the segments meanwhile.
+#[derive(Debug, Default)]
 pub(crate) struct FlushState {
+    /// The partitions that this process flushes.
+    pub(crate) partitions: BTreeMap<u32, FlushedPartition>,
+}
+
+/// A partition that this process flushes.
+#[derive(Debug)]
+pub(crate) struct FlushedPartition {
     /// The catalog's watermark.
     pub(crate) watermark: u64,
     /// What an earlier flush took and could not bring to an end.
     pub(crate) unfinished: Option<Frozen>,
+    /// Of the partition's lease, where partitions are leased.
+    pub(crate) epoch: Option<u64>,
+}
+
+impl FlushedPartition {
+    pub(crate) const fn at(watermark: u64) -> Self {
+        Self {
+            watermark,
+            unfinished: None,
+            epoch: None,
+        }
+    }
 }
 
 impl Store {
-    /// Flushes what the memtable holds now; done when it is in segments.
+    /// Flushes what was acknowledged so far; done when it is in segments.
     pub async fn flush(&self) -> Result<()> {
-        let mut state = self.flush_state.lock().await;
-        let outcome = async {
-            if let Some(frozen) = state.unfinished.take() {
-                self.flush_frozen(&mut state, frozen).await?;
+        match self.log.fleet() {
+            Some(fleet) => {
+                let all: Vec<u32> = (0..fleet.queue.partitions()).collect();
+                self.flush_elsewhere(fleet, &all).await
             }
-            let frozen = self.state.write().freeze();
-            match frozen {
-                Some(frozen) => self.flush_frozen(&mut state, frozen).await,
-                None => Ok(()),
+            None => self.flush_here().await,
+        }
+    }
+
+    /// Flushes what this process holds of the partitions that are its own.
+    pub(crate) async fn flush_here(&self) -> Result<()> {
+        self.flush_some(|_| true).await
+    }
+
+    /// Flushes the partitions that are due; the first failure does not keep the others from it.
+    pub(crate) async fn flush_some(&self, due: impl Fn(u32) -> bool) -> Result<()> {
+        let mut state = self.flush_state.lock().await;
+        if let Some(fleet) = self.log.fleet() {
+            self.take_over_leases(&mut state, fleet);
+        }
+        let mut outcome = Ok(());
+        for (partition, flushed) in &mut state.partitions {
+            if due(*partition) || flushed.unfinished.is_some() {
+                outcome = outcome.and(self.flush_partition(*partition, flushed).await);
             }
         }
-        .await;
         *self.flush_failure.lock() = outcome.as_ref().err().map(ToString::to_string);
         self.report();
         outcome
     }
 
+    /// What is flushed here follows the leases.
+    fn take_over_leases(&self, state: &mut FlushState, fleet: &Fleet) {
+        let led = fleet.led();
+        state.partitions.retain(|partition, flushed| {
+            let stays = led.get(partition).map(|led| led.epoch) == flushed.epoch;
+            if !stays {
+                self.state.write().thaw(*partition);
+            }
+            stays
+        });
+        for (partition, led) in led {
+            state
+                .partitions
+                .entry(partition)
+                .or_insert(FlushedPartition {
+                    epoch: Some(led.epoch),
+                    ..FlushedPartition::at(led.watermark)
+                });
+        }
+    }
+
+    async fn flush_partition(&self, partition: u32, flushed: &mut FlushedPartition) -> Result<()> {
+        if let Some(frozen) = flushed.unfinished.take() {
+            self.flush_frozen(flushed, frozen).await?;
+        }
+        let frozen = {
+            let mut state = self.state.write();
+            let nothing = Frozen {
+                partition,
+                watermark: state.applied(partition),
+                tenants: Vec::new(),
+            };
+            state.freeze(partition).unwrap_or(nothing)
+        };
+        // Entries without records, such as dead letters, are done as well.
+        if frozen.tenants.is_empty() && frozen.watermark <= flushed.watermark {
+            return Ok(());
+        }
+        self.flush_frozen(flushed, frozen).await
+    }
+
     /// Brings a frozen memtable into segments; on failure it stays frozen, for another try.
-    async fn flush_frozen(&self, state: &mut FlushState, frozen: Frozen) -> Result<()> {
+    async fn flush_frozen(&self, flushed: &mut FlushedPartition, frozen: Frozen) -> Result<()> {
         let begun = Instant::now();
-        let outcome = self.write_and_commit(state.watermark, &frozen).await;
+        let outcome = self.write_and_commit(flushed, &frozen).await;
         let handles = match outcome {
             Ok(handles) => handles,
+            Err(Error::Catalog(error)) if error.kind() == ErrorKind::Conflict => {
+                // The next flush puts what it took back in its place.
+                if let (Some(fleet), Some(epoch)) = (self.log.fleet(), flushed.epoch) {
+                    self.lose(fleet, frozen.partition, epoch);
+                }
+                return Err(error.into());
+            }
             Err(error) => {
                 metrics::counter!("logmill_flush_failures_total").increment(1);
-                state.unfinished = Some(frozen);
+                flushed.unfinished = Some(frozen);
                 return Err(error);
             }
         };
         let rows: u64 = handles.iter().map(|handle| handle.row().rows).sum();
         let (segments, watermark) = (handles.len(), frozen.watermark);
-        let replaced = self.state.write().replace_frozen(handles);
-        state.watermark = watermark;
+        let partition = frozen.partition;
+        let leaving = {
+            let mut state = self.state.write();
+            state.add_segments(handles);
+            state.let_go(partition, watermark)
+        };
+        flushed.watermark = watermark;
         let gone = move || {
-            drop((frozen, replaced));
+            drop((frozen, leaving));
             Ok(())
         };
         self.flusher.run(gone).await?;
@@ -73,13 +161,14 @@ impl Store {
         tracing::debug!(rows, segments, watermark, elapsed = ?begun.elapsed(), "flushed");
         self.plan_compaction();
         self.compaction_wanted.notify_one();
-        let queue = self.queue.clone();
-        let truncated =
-            tokio::task::spawn_blocking(move || queue.truncate_before(Sequence(watermark))).await;
-        match truncated {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "old log files stay until the next flush"),
-            Err(error) => tracing::warn!(%error, "old log files stay until the next flush"),
+        match &self.log {
+            Log::Local(_) => {
+                let before = Sequence(watermark);
+                if let Err(error) = self.log.queue().truncate_before(partition, before).await {
+                    tracing::warn!(%error, "old log files stay until the next flush");
+                }
+            }
+            Log::Fleet(fleet) => fleet.trim_later(partition, watermark),
         }
         Ok(())
     }
@@ -87,7 +176,7 @@ impl Store {
     /// Puts the segments and commits them with the watermark.
     async fn write_and_commit(
         &self,
-        expected_watermark: u64,
+        flushed: &FlushedPartition,
         frozen: &Frozen,
     ) -> Result<Vec<Arc<SegmentHandle>>> {
         let mut rows_of_catalog = Vec::new();
@@ -109,8 +198,9 @@ impl Store {
         let batches = frozen.tenants.iter().flat_map(|(_, batches)| batches);
         let keys = batches.filter_map(|batch: &Arc<MemoryBatch>| batch.idempotency.clone());
         let commit = FlushCommit {
-            partition: LOCAL_PARTITION.to_owned(),
-            expected_watermark,
+            partition: self.log.partition_name(frozen.partition),
+            expected_watermark: flushed.watermark,
+            epoch: flushed.epoch,
             new_watermark: frozen.watermark,
             segments: rows_of_catalog.clone(),
             idempotency: keys.collect(),
@@ -121,7 +211,13 @@ impl Store {
             Err(logmill_catalog::Error::WatermarkMoved { found, .. })
                 if found == frozen.watermark =>
             {
-                rows_of_catalog = self.unknown_segments().await?;
+                match self.log.fleet() {
+                    Some(fleet) => {
+                        self.sync(fleet).await?;
+                        rows_of_catalog.clear();
+                    }
+                    None => rows_of_catalog = self.unknown_segments().await?,
+                }
             }
             Err(error) => return Err(error.into()),
         }

@@ -133,6 +133,14 @@ impl Registry {
 }
 
 impl IdempotencyPermit {
+    pub(crate) fn key(&self) -> &str {
+        &self.key.key
+    }
+
+    pub(crate) const fn fingerprint(&self) -> [u8; 16] {
+        self.key.fingerprint
+    }
+
     /// The row that carries the answer through the log into the catalog.
     pub(crate) fn row(&self, answer: Answer, received_at_ns: i64) -> IdempotencyRow {
         IdempotencyRow {

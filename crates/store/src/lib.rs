@@ -13,9 +13,11 @@ mod compaction;
 mod delete;
 mod doctor;
 mod error;
+mod fleet;
 mod flush;
 mod idempotency;
 mod in_use;
+mod log;
 mod memtable;
 pub mod object_storage;
 mod objects;
@@ -26,16 +28,20 @@ mod retention;
 mod snapshot;
 mod store;
 mod sweep;
+mod tasks;
 
 pub use admission::ColumnAdmission;
-pub use append::{AppendRequest, Appended, Prepared};
+pub use append::{AppendRequest, Committed, Prepared};
 pub use compaction::CompactionOptions;
 pub use delete::{DeleteFilter, DeleteMatcher, PendingDelete};
 pub use doctor::{CatalogReport, Remedy, SegmentProblem, verify};
 pub use error::{Error, Result};
+pub use fleet::{FleetOptions, FleetParts, FleetStatus, Role};
 pub use idempotency::{Answer, IdempotencyKey, IdempotencyOutcome, IdempotencyPermit};
-/// A delete by query and its name, as the catalog keeps them.
-pub use logmill_catalog::{DeleteId, DeleteRow};
+/// What the catalog keeps: a delete by query and its name, and what processes know of each other.
+pub use logmill_catalog::{DeleteId, DeleteRow, JobRun, LeaseRow, Member};
+/// Entries of the queue that are no batches.
+pub use logmill_queue::{DeadLetter, DeadLetterSummary};
 /// Whose tokens the doctor looks for.
 pub use logmill_segment::Depth;
 pub use options::{RetentionOptions, RetentionRule, StoreOptions, TenantRetention};
@@ -45,3 +51,6 @@ pub use store::{ComponentHealth, Store, StoreStatus};
 
 /// The name of the embedded queue's partition in the catalog.
 pub const LOCAL_PARTITION: &str = "local";
+
+/// The number of that partition in memory.
+pub(crate) const LOCAL: u32 = 0;

@@ -92,6 +92,8 @@ pub(crate) fn memory_size(batch: &RecordBatch) -> u64 {
 /// A batch in memory.
 #[derive(Debug)]
 pub(crate) struct MemoryBatch {
+    /// Its position in its partition of the queue.
+    pub(crate) sequence: u64,
     pub(crate) batch: RecordBatch,
     pub(crate) idempotency: Option<IdempotencyRow>,
     pub(crate) _reservation: Reservation,
@@ -100,83 +102,155 @@ pub(crate) struct MemoryBatch {
 /// A tenant's records.
 #[derive(Debug, Default)]
 struct Tenant {
+    /// The partition that its batches come by.
+    partition: u32,
     /// Arrived since the last flush began.
-    active: Vec<MemoryBatch>,
+    active: Vec<Arc<MemoryBatch>>,
     /// Being flushed.
     frozen: Vec<Arc<MemoryBatch>>,
     segments: Vec<Arc<SegmentHandle>>,
     schema: Arc<TableSchema>,
 }
 
-/// Everything that readers see.
+/// How much of a partition of the queue is in memory.
 #[derive(Debug, Default)]
-pub(crate) struct State {
-    tenants: FxHashMap<TenantId, Tenant>,
-    /// Queue entries before this are in memory or in segments.
+struct Partition {
+    /// Entries before this are in memory or in segments.
     applied: u64,
     active_bytes: u64,
     oldest_active: Option<Instant>,
 }
 
-/// What a flush takes: all batches of all tenants up to a position of the queue.
+/// Everything that readers see.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    tenants: FxHashMap<TenantId, Tenant>,
+    partitions: FxHashMap<u32, Partition>,
+}
+
+/// What a flush takes: all batches of a partition up to a position of it.
 #[derive(Debug)]
 pub(crate) struct Frozen {
+    pub(crate) partition: u32,
     pub(crate) watermark: u64,
     pub(crate) tenants: Vec<(TenantId, Vec<Arc<MemoryBatch>>)>,
 }
 
+/// Batches that nobody sees any more. Giving back so much memory takes long, and readers and the log must not wait for
+/// it: so they are dropped where no lock is held.
+pub(crate) type Leaving = Vec<Arc<MemoryBatch>>;
+
 impl State {
-    /// Makes a batch visible; batches come in the order of the queue.
-    pub(crate) fn apply(&mut self, sequence: u64, tenant: &TenantId, batch: MemoryBatch) {
-        debug_assert!(sequence >= self.applied, "the queue delivers in order");
-        self.applied = sequence + 1;
-        self.active_bytes += batch._reservation.bytes;
-        self.oldest_active.get_or_insert_with(Instant::now);
+    /// Makes a batch visible; the batches of a partition come in the order of the queue. One that was there, or is in
+    /// segments, changes nothing.
+    pub(crate) fn apply(&mut self, partition: u32, tenant: &TenantId, batch: MemoryBatch) {
+        let position = self.partitions.entry(partition).or_default();
+        if batch.sequence < position.applied {
+            return;
+        }
+        position.applied = batch.sequence + 1;
+        position.active_bytes += batch._reservation.bytes;
+        position.oldest_active.get_or_insert_with(Instant::now);
         let tenant = self.tenants.entry(tenant.clone()).or_default();
+        tenant.partition = partition;
         extend(&mut tenant.schema, batch.batch.schema_ref());
-        tenant.active.push(batch);
+        tenant.active.push(Arc::new(batch));
     }
 
-    /// Where the queue is, when nothing was replayed.
-    pub(crate) fn start_at(&mut self, watermark: u64) {
-        self.applied = self.applied.max(watermark);
+    /// Entries of the partition before this are in segments.
+    pub(crate) fn start_at(&mut self, partition: u32, watermark: u64) {
+        let position = self.partitions.entry(partition).or_default();
+        position.applied = position.applied.max(watermark);
     }
 
-    /// Bytes that arrived since the last flush began, and since when.
-    pub(crate) fn active(&self) -> (u64, Option<Instant>) {
-        (self.active_bytes, self.oldest_active)
+    /// The position from which on entries of the partition are wanted.
+    pub(crate) fn applied(&self, partition: u32) -> u64 {
+        let position = self.partitions.get(&partition);
+        position.map_or(0, |position| position.applied)
     }
 
-    /// Takes what is active for a flush; `None` when there is nothing.
-    pub(crate) fn freeze(&mut self) -> Option<Frozen> {
-        self.oldest_active = None;
-        self.active_bytes = 0;
+    /// Bytes that arrived since the partition's last flush began, and since when.
+    pub(crate) fn active(&self, partition: u32) -> (u64, Option<Instant>) {
+        let position = self.partitions.get(&partition);
+        position.map_or((0, None), |position| {
+            (position.active_bytes, position.oldest_active)
+        })
+    }
+
+    /// Takes what is active of a partition for a flush; `None` when there is nothing.
+    pub(crate) fn freeze(&mut self, partition: u32) -> Option<Frozen> {
+        let position = self.partitions.get_mut(&partition)?;
+        position.oldest_active = None;
+        position.active_bytes = 0;
+        let watermark = position.applied;
         let mut tenants = Vec::new();
         for (id, tenant) in &mut self.tenants {
-            debug_assert!(tenant.frozen.is_empty(), "one flush at a time");
-            if !tenant.active.is_empty() {
-                tenant.frozen = tenant.active.drain(..).map(Arc::new).collect();
+            if tenant.partition == partition && !tenant.active.is_empty() {
+                debug_assert!(tenant.frozen.is_empty(), "one flush at a time");
+                tenant.frozen = std::mem::take(&mut tenant.active);
                 tenants.push((id.clone(), tenant.frozen.clone()));
             }
         }
         (!tenants.is_empty()).then_some(Frozen {
-            watermark: self.applied,
+            partition,
+            watermark,
             tenants,
         })
     }
 
-    /// Frozen batches and the segments made of them change places. Returns the batches: giving back so much memory takes
-    /// long, and readers and the log must not wait for it.
+    /// Entries of a partition before `watermark` are in segments: their batches go.
     #[must_use]
-    pub(crate) fn replace_frozen(
-        &mut self,
-        segments: Vec<Arc<SegmentHandle>>,
-    ) -> Vec<Vec<Arc<MemoryBatch>>> {
+    pub(crate) fn let_go(&mut self, partition: u32, watermark: u64) -> Leaving {
+        self.start_at(partition, watermark);
+        let mut leaving = Vec::new();
+        for tenant in self.tenants_of(partition) {
+            for batches in [&mut tenant.frozen, &mut tenant.active] {
+                let before = batches.partition_point(|batch| batch.sequence < watermark);
+                leaving.extend(batches.drain(..before));
+            }
+        }
+        self.count_active(partition);
+        leaving
+    }
+
+    /// Forgets everything of a partition that another process works on.
+    #[must_use]
+    pub(crate) fn forget(&mut self, partition: u32) -> Leaving {
+        let mut leaving = Vec::new();
+        for tenant in self.tenants_of(partition) {
+            leaving.append(&mut tenant.frozen);
+            leaving.append(&mut tenant.active);
+        }
+        self.partitions.remove(&partition);
+        leaving
+    }
+
+    /// What a flush took, and will not bring to an end, waits for another.
+    pub(crate) fn thaw(&mut self, partition: u32) {
+        for tenant in self.tenants_of(partition) {
+            let mut batches = std::mem::take(&mut tenant.frozen);
+            batches.append(&mut tenant.active);
+            tenant.active = batches;
+        }
+        self.count_active(partition);
+    }
+
+    fn tenants_of(&mut self, partition: u32) -> impl Iterator<Item = &mut Tenant> {
         let tenants = self.tenants.values_mut();
-        let frozen = tenants.map(|tenant| std::mem::take(&mut tenant.frozen));
-        let frozen = frozen.collect();
-        self.add_segments(segments);
-        frozen
+        tenants.filter(move |tenant| tenant.partition == partition)
+    }
+
+    fn count_active(&mut self, partition: u32) {
+        let active = self.tenants_of(partition).flat_map(|tenant| &tenant.active);
+        let bytes: u64 = active.map(|batch| batch._reservation.bytes).sum();
+        if let Some(position) = self.partitions.get_mut(&partition) {
+            position.active_bytes = bytes;
+            if bytes == 0 {
+                position.oldest_active = None;
+            } else {
+                position.oldest_active.get_or_insert_with(Instant::now);
+            }
+        }
     }
 
     pub(crate) fn add_segments(&mut self, segments: Vec<Arc<SegmentHandle>>) {

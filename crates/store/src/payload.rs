@@ -14,6 +14,9 @@ use crate::{Error, Result};
 /// Version of the format, the payload's first byte.
 const VERSION: u8 = 1;
 
+/// In the place of a batch: a request that everything before it be flushed now.
+pub(crate) const FLUSH_REQUEST: &[u8] = &[0];
+
 /// Longest Arrow stream that is decompressed: what a damaged length may ask for.
 const STREAM_MAX_BYTES: usize = 1 << 30;
 
@@ -103,6 +106,13 @@ fn write_bytes(out: &mut Vec<u8>, bytes: &[u8]) -> Result<()> {
 /// Whether an entry of the write-ahead log can be replayed; answers how many records it has.
 pub fn check_payload(payload: &[u8]) -> Result<u64> {
     Ok(decode(payload)?.batch.num_rows() as u64)
+}
+
+/// Whose a payload is, if so much of it can be read.
+pub(crate) fn tenant_of(payload: &[u8]) -> Option<String> {
+    let mut rest = payload.get(2..)?;
+    let tenant: TenantId = text(&mut rest).ok()?.parse().ok()?;
+    Some(tenant.to_string())
 }
 
 /// Decodes what [`encode`] made; anything else is [`Error::Payload`].

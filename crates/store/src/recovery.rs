@@ -12,7 +12,9 @@ use crate::idempotency::Registry;
 use crate::in_use::InUse;
 use crate::memtable::{Budget, MemoryBatch, State, memory_size};
 use crate::objects::{Listed, Objects};
-use crate::{Error, LOCAL_PARTITION, PendingDelete, Result, SegmentHandle, StoreOptions, payload};
+use crate::{
+    Error, LOCAL, LOCAL_PARTITION, PendingDelete, Result, SegmentHandle, StoreOptions, payload,
+};
 
 /// What was there.
 pub(crate) struct Recovered {
@@ -33,7 +35,7 @@ pub(crate) async fn read_catalog(
         registry.restore(row);
     }
     let mut state = State::default();
-    state.start_at(watermark);
+    state.start_at(LOCAL, watermark);
     let segments: Vec<_> = rows
         .into_iter()
         .map(|row| SegmentHandle::new(row, in_use))
@@ -108,11 +110,12 @@ pub(crate) fn open_log(
             }
             let reservation = budget.take(memory_size(&payload.batch));
             let batch = MemoryBatch {
+                sequence: sequence.0,
                 batch: payload.batch,
                 idempotency: payload.idempotency,
                 _reservation: reservation,
             };
-            state.write().apply(sequence.0, &payload.tenant, batch);
+            state.write().apply(LOCAL, &payload.tenant, batch);
             entries += 1;
             Ok(())
         },

@@ -40,7 +40,7 @@ impl Store {
             .collect();
         let removed = self
             .catalog
-            .remove_segments(&ids, self.clock.now_ns())
+            .remove_segments(&ids, self.clock.now_ns(), self.log.fleet().is_some())
             .await;
         if let Err(error) = removed {
             // It may have happened all the same.
@@ -48,7 +48,9 @@ impl Store {
             return Err(error.into());
         }
         for segment in gone {
-            segment.mark_obsolete();
+            if self.log.fleet().is_none() {
+                segment.mark_obsolete();
+            }
             let row = segment.row();
             tracing::info!(
                 path = row.path,

@@ -58,7 +58,15 @@ impl SegmentHandle {
     }
 
     pub(crate) fn add_delete(&self, delete: Arc<PendingDelete>) {
-        self.deletes.write().push(delete);
+        let mut deletes = self.deletes.write();
+        if !deletes.iter().any(|known| known.id == delete.id) {
+            deletes.push(delete);
+        }
+    }
+
+    /// The catalog says which deletes there are.
+    pub(crate) fn set_deletes(&self, deletes: Vec<Arc<PendingDelete>>) {
+        *self.deletes.write() = deletes;
     }
 
     /// A delete found none of its records in the object.

@@ -2,11 +2,11 @@
 
 use logmill_catalog::{
     Access, AuditEntry, AuditFilter, Error, KeyId, KeyState, NewKey, Reach, RetentionOverride,
-    Scope, Scopes, SqliteCatalog, TenantQuotas, TenantRow, issue_key,
+    Scope, Scopes, TenantQuotas, TenantRow, issue_key,
 };
 use serde_json::json;
 
-use crate::tenant;
+use crate::site::{Site, tenant};
 
 /// What every implementation holds; `access` is as it is when it is new.
 async fn contract(access: &dyn Access) {
@@ -181,22 +181,15 @@ async fn audit(access: &dyn Access) {
     assert_eq!(found(AuditFilter::default()).await, [40, 30]);
 }
 
-#[tokio::test]
-async fn sqlite_holds_the_contract_of_access() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("catalog.db");
-    contract(&SqliteCatalog::open(&path).await.unwrap()).await;
-    let again = SqliteCatalog::open(&path).await.unwrap();
+pub(crate) async fn tenants_keys_and_the_audit_log_are_kept(site: Site) {
+    contract(site.access().await.as_ref()).await;
+    let again = site.access().await;
     assert_eq!(again.list_tenants().await.unwrap().len(), 2);
     assert_eq!(again.list_keys(None).await.unwrap().len(), 2);
 }
 
-#[tokio::test]
-async fn a_second_process_makes_a_key_beside_a_busy_one() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("catalog.db");
-    let server = SqliteCatalog::open(&path).await.unwrap();
-    let other = SqliteCatalog::open(&path).await.unwrap();
+pub(crate) async fn a_second_process_makes_a_key_beside_a_busy_one(site: Site) {
+    let (server, other) = (site.access().await, site.access().await);
     let new = NewKey {
         reach: Reach::All,
         name: "first".to_owned(),
@@ -209,7 +202,7 @@ async fn a_second_process_makes_a_key_beside_a_busy_one() {
             server.append_audit(&one).await.unwrap();
         }
     };
-    let ((), made) = tokio::join!(writing, issue_key(&other, new, 1));
+    let ((), made) = tokio::join!(writing, issue_key(other.as_ref(), new, 1));
     let (key, row) = made.unwrap();
     assert_eq!(server.key(&key.id()).await.unwrap(), Some(row));
 }

@@ -1,4 +1,4 @@
-//! The commands beside `serve`: ingest, query, sql, seed, load-test, migrate, doctor.
+//! The commands beside `serve`: ingest, query, sql, seed, load-test, doctor.
 
 use std::io::Write;
 use std::process::Stdio;
@@ -258,36 +258,6 @@ fn load_is_measured_in_closed_and_open_loop() {
     std::fs::write(&sample, "{\"message\":\"from a file\"}\n".repeat(1_000)).unwrap();
     let file = run(&["--file", sample.to_str().unwrap(), "--batch-bytes", "4KiB"]);
     assert_eq!(file["records"], 1_000, "{file}");
-}
-
-#[test]
-fn migrations_are_shown_and_applied() {
-    let data = Data::new();
-    let folder = data.path().display().to_string();
-    let status = |expected: &str| {
-        let output = data.run(&["migrate", "status", "--data-dir", &folder]);
-        assert!(output.status.success(), "{}", text_of(&output.stderr));
-        assert!(
-            text_of(&output.stdout).contains(expected),
-            "{}",
-            text_of(&output.stdout)
-        );
-    };
-    status("pending");
-    assert!(!data.path().exists(), "looking makes nothing");
-    assert!(
-        data.run(&["migrate", "up", "--data-dir", &folder])
-            .status
-            .success()
-    );
-    status("applied");
-    let _server = data.serve();
-    let output = data.run(&["migrate", "up", "--data-dir", &folder]);
-    assert!(
-        text_of(&output.stderr).contains("in use"),
-        "{}",
-        text_of(&output.stderr)
-    );
 }
 
 #[test]

@@ -55,6 +55,12 @@ impl Data {
         self
     }
 
+    /// A variable of the environment of every server and command on this folder.
+    pub(crate) fn variable(mut self, name: &str, value: impl ToString) -> Self {
+        self.settings.push((name.to_owned(), value.to_string()));
+        self
+    }
+
     pub(crate) fn path(&self) -> PathBuf {
         self.folder.path().join("data")
     }
@@ -98,12 +104,14 @@ impl Data {
         match address.recv_timeout(PATIENCE) {
             Ok(address) => {
                 let url = format!("http://{address}");
-                Ok(Server {
+                let server = Server {
                     child,
                     url,
                     agent: agent(),
                     log,
-                })
+                };
+                server.becomes_ready();
+                Ok(server)
             }
             Err(_) => {
                 let _ = child.kill();
@@ -116,6 +124,7 @@ impl Data {
     /// Runs a command of the binary in the folder, with nothing of the caller's environment that matters.
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         command(self.folder.path())
+            .envs(self.settings.iter().map(|(name, value)| (name, value)))
             .args(arguments)
             .output()
             .unwrap()
@@ -129,7 +138,8 @@ pub(crate) fn command(folder: &Path) -> Command {
         .current_dir(folder)
         .stdin(Stdio::null())
         .env_remove("LOGMILL_URL")
-        .env_remove("LOGMILL_API_KEY");
+        .env_remove("LOGMILL_API_KEY")
+        .env_remove("DATABASE_URL");
     command.env_remove("NO_COLOR");
     command
 }
@@ -286,6 +296,29 @@ impl Server {
             .sum()
     }
 
+    /// A `/sql` that may fail.
+    pub(crate) fn try_sql_raw(&self, body: &Value) -> Result<Response, ureq::Error> {
+        let headers = [("content-type", "application/json")];
+        self.try_post("/sql", &headers, body.to_string().as_bytes())
+    }
+
+    /// A process among many catches up first.
+    fn becomes_ready(&self) {
+        let begun = Instant::now();
+        loop {
+            let answer = self.get("/health/ready");
+            if answer.status == 200 {
+                return;
+            }
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "not ready: {answer:?}\n{}",
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     pub(crate) fn flush(&self) {
         assert_eq!(self.post("/admin/flush", &[], b"").status, 200);
     }
@@ -335,8 +368,31 @@ impl Drop for Server {
 }
 
 pub(crate) fn terminate(process_id: u32) {
+    signal(process_id, "-TERM");
+}
+
+/// A request over a connection of its own, for servers that may be gone or stand still.
+pub(crate) fn post_once(
+    url: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+    patience: Duration,
+) -> Result<Response, ureq::Error> {
+    let config = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(patience))
+        .build();
+    let agent: ureq::Agent = config.into();
+    let mut request = agent.post(url);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    read(request.send(body)?)
+}
+
+pub(crate) fn signal(process_id: u32, signal: &str) {
     let status = Command::new("kill")
-        .args(["-TERM", &process_id.to_string()])
+        .args([signal, &process_id.to_string()])
         .status()
         .unwrap();
     assert!(status.success());

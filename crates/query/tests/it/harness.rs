@@ -70,7 +70,16 @@ impl Served {
 
     /// With these bounds; the segments are read as those of a remote store are, or where they are.
     pub(crate) async fn with(options: StoreOptions, limits: QueryLimits, remote: bool) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::over(tempfile::tempdir().unwrap(), options, limits, remote).await
+    }
+
+    /// Over a folder that may have a catalog and objects already.
+    pub(crate) async fn over(
+        folder: tempfile::TempDir,
+        options: StoreOptions,
+        limits: QueryLimits,
+        remote: bool,
+    ) -> Self {
         let root = folder.path().join("objects");
         std::fs::create_dir_all(&root).unwrap();
         let catalog = SqliteCatalog::open(&folder.path().join("catalog.db"))
@@ -134,6 +143,26 @@ impl Served {
         }
         numbers.sort_unstable();
         (numbers, answer.stats.get())
+    }
+
+    /// How many rows a question has.
+    pub(crate) async fn rows(&self, sql: &str) -> usize {
+        let query = SqlQuery {
+            tenant: tenant(),
+            sql: sql.to_owned(),
+            timeout_ms: None,
+        };
+        let mut answer = match self.engine.sql(query).await {
+            Ok(answer) => answer,
+            Err(error) => panic!("{sql}: {error}"),
+        };
+        let mut rows = 0;
+        while let Some(batch) = answer.batches.next().await {
+            rows += batch
+                .unwrap_or_else(|error| panic!("{sql}: {error}"))
+                .num_rows();
+        }
+        rows
     }
 
     /// The numbers of the records of a page, in its order.

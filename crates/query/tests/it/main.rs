@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod deletes;
+mod formats;
 mod harness;
 mod pruning;
 mod segments;

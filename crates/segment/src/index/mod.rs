@@ -397,6 +397,25 @@ impl TokenIndex {
         Ok(found)
     }
 
+    /// Whether every block is what was written, from the bytes of all blocks.
+    pub(crate) fn check(&self, blocks: &[u8]) -> Result<()> {
+        for bucket in 0..1 << self.location.buckets_log2 {
+            let block = self.block_of(bucket, blocks)?;
+            if !block.is_empty() {
+                checked(bucket, block)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn block_of<'a>(&self, bucket: u32, blocks: &'a [u8]) -> Result<&'a [u8]> {
+        let range = self.range_of(bucket);
+        let relative = |offset: u64| (offset - self.location.offset) as usize;
+        blocks
+            .get(relative(range.start)..relative(range.end))
+            .ok_or_else(|| damaged("it ends too early"))
+    }
+
     /// Every pair of all buckets in ascending order, from the bytes of all blocks; and how many blocks are damaged.
     pub(crate) fn all_pairs(&self, blocks: &[u8]) -> (Vec<u64>, u32) {
         let (mut pairs, mut damaged) = (Vec::new(), 0);
@@ -416,11 +435,7 @@ impl TokenIndex {
         blocks: &[u8],
         each: &mut dyn FnMut(u32, u32),
     ) -> Result<()> {
-        let range = self.range_of(bucket);
-        let relative = |offset: u64| (offset - self.location.offset) as usize;
-        let block = blocks
-            .get(relative(range.start)..relative(range.end))
-            .ok_or_else(|| damaged("it ends too early"))?;
+        let block = self.block_of(bucket, blocks)?;
         if block.is_empty() {
             return Ok(());
         }
@@ -437,13 +452,7 @@ impl TokenIndex {
         block: &[u8],
         each: &mut dyn FnMut(u32, &mut BitReader<'_>, u32) -> Result<bool>,
     ) -> Result<()> {
-        let Some((body, check)) = block.split_last_chunk::<CHECK_BYTES>() else {
-            return Err(damaged("a block ends too early"));
-        };
-        if checksum(body, bucket) != u32::from_le_bytes(*check) {
-            return Err(damaged("the checksum of a block is wrong"));
-        }
-        let Some((count, body)) = body.split_first_chunk::<4>() else {
+        let Some((count, body)) = checked(bucket, block)?.split_first_chunk::<4>() else {
             return Err(damaged("a block ends too early"));
         };
         let count = u32::from_le_bytes(*count);
@@ -468,6 +477,17 @@ impl TokenIndex {
         }
         Ok(())
     }
+}
+
+/// A block without its checksum, which is right.
+fn checked(bucket: u32, block: &[u8]) -> Result<&[u8]> {
+    let Some((body, check)) = block.split_last_chunk::<CHECK_BYTES>() else {
+        return Err(damaged("a block ends too early"));
+    };
+    if checksum(body, bucket) != u32::from_le_bytes(*check) {
+        return Err(damaged("the checksum of a block is wrong"));
+    }
+    Ok(body)
 }
 
 fn read_granules(

@@ -323,7 +323,7 @@ pub(crate) async fn delete_status(
     Ok(Json(row.into()))
 }
 
-fn rfc3339(t_ns: i64) -> String {
+pub(crate) fn rfc3339(t_ns: i64) -> String {
     let mut text = Vec::new();
     time::format_rfc3339(t_ns, &mut text);
     String::from_utf8_lossy(&text).into_owned()

@@ -10,7 +10,7 @@ use logmill_catalog::TenantRow;
 use logmill_ingest::{BodyFormat, ContentEncoding, DecodeOptions, Decoded, TextFormat, decompress};
 use logmill_model::TenantId;
 use logmill_store::{
-    AppendRequest, IdempotencyKey, IdempotencyOutcome, IdempotencyPermit, Prepared,
+    AppendRequest, Committed, IdempotencyKey, IdempotencyOutcome, IdempotencyPermit, Prepared,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -145,9 +145,7 @@ async fn store(
                 }
                 IdempotencyOutcome::Mismatch => {
                     state.workbenches.give_back(bench);
-                    let message = "this Idempotency-Key was used for another request: take a new key for new records";
-                    let status = StatusCode::UNPROCESSABLE_ENTITY;
-                    return Err(ApiError::new(status, "idempotency_key_reused", message));
+                    return Err(key_reused());
                 }
             }
         }
@@ -167,7 +165,11 @@ async fn store(
     let (outcome, _share) = decoded.await.map_err(|panic| ApiError::internal(&panic))?;
     let (status, answer, prepared) = outcome?;
     if let Some(prepared) = prepared {
-        state.store.commit(prepared).await?;
+        match state.store.commit(prepared).await? {
+            Committed::Stored => {}
+            Committed::Replayed(answer) => return Ok(replay(answer)),
+            Committed::KeyReused => return Err(key_reused()),
+        }
         metrics::counter!("logmill_ingest_records_total", "outcome" => "accepted")
             .increment(answer.accepted);
         let quotas = &state.auth.quotas;
@@ -258,6 +260,13 @@ fn answer(decoded: Decoded) -> (Option<arrow_array::RecordBatch>, IngestAnswer) 
         errors: errors.collect(),
     };
     (decoded.batch, answer)
+}
+
+fn key_reused() -> ApiError {
+    let message =
+        "this Idempotency-Key was used for another request: take a new key for new records";
+    let status = StatusCode::UNPROCESSABLE_ENTITY;
+    ApiError::new(status, "idempotency_key_reused", message)
 }
 
 /// The answer that the first request got.

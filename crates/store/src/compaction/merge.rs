@@ -262,7 +262,17 @@ impl<'a> Output<'a> {
         };
         let index = merge.read(source, index)?;
         let end = location.offset.saturating_add(location.bytes);
-        let rollup = Rollup::read(location, &merge.read(source, location.offset..end)?)?;
+        let rollup = Rollup::read(location, &merge.read(source, location.offset..end)?);
+        let rollup = match source.file.check_index(&index).and(rollup) {
+            Ok(rollup) => rollup,
+            Err(error) => {
+                // Both can be made anew from the rows, so the merge mends the segment instead of failing for ever.
+                let path = &source.handle.row().path;
+                tracing::warn!(%error, path, "a segment is damaged beside its rows; it is written anew");
+                metrics::counter!("logmill_segments_mended_total").increment(1);
+                return Ok(false);
+            }
+        };
         let mut failure = None;
         let copied = writer.copy(&source.file, &index, &rollup, |row_group| {
             let read = merge

@@ -16,6 +16,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use logmill_catalog::{Replacement, SegmentRow};
+use logmill_model::ErrorKind;
 use tokio::sync::Notify;
 use ulid::Ulid;
 
@@ -42,7 +43,11 @@ impl Store {
 
     /// Segments that wait to be merged or rewritten.
     pub(crate) fn plan_compaction(&self) -> Plan {
-        let segments: Vec<_> = self.state.read().segments().cloned().collect();
+        let mut segments: Vec<_> = self.state.read().segments().cloned().collect();
+        if let Some(fleet) = self.log.fleet() {
+            let led = fleet.led();
+            segments.retain(|s| led.contains_key(&fleet.partition_of(&s.row().tenant)));
+        }
         let options = &self.options.compaction;
         let can_delete = self.delete_matcher.get().is_some();
         let plan = Plan::of(&segments, options, can_delete, self.clock.now_ns());
@@ -109,6 +114,13 @@ impl Store {
                 return Ok(false);
             }
         }
+        let fence = match self.log.fleet() {
+            Some(fleet) => match fleet.fence(&job.tenant) {
+                Some(fence) => Some(fence),
+                None => return Ok(false),
+            },
+            None => None,
+        };
         let replaces = row.is_some() || merged.emptied;
         let removed: &[Arc<SegmentHandle>] = if replaces { &job.inputs } else { &[] };
         let replacement = Replacement {
@@ -117,8 +129,19 @@ impl Store {
             settled: merged.settled.clone(),
             deleted_rows: merged.deleted_rows.clone(),
             now_ns: self.clock.now_ns(),
+            keep_objects: fence.is_some(),
+            fence,
         };
-        if let Err(error) = self.catalog.replace_segments(replacement).await {
+        let replaced = self.catalog.replace_segments(replacement).await;
+        if let Some(fleet) = self.log.fleet() {
+            return match replaced {
+                Ok(()) => self.sync(fleet).await.map(|()| true),
+                // Retention, or another worker that has the partition now, was faster.
+                Err(error) if error.kind() == ErrorKind::Conflict => Ok(false),
+                Err(error) => Err(error.into()),
+            };
+        }
+        if let Err(error) = replaced {
             // It may have happened all the same.
             self.reconcile_wanted.store(true, Ordering::Release);
             return Err(error.into());
@@ -168,6 +191,9 @@ impl Store {
 
     /// After a transaction whose outcome is not known, memory follows the catalog.
     pub(crate) async fn reconcile_if_wanted(&self) -> Result<()> {
+        if let Some(fleet) = self.log.fleet() {
+            return self.sync(fleet).await;
+        }
         if !self.reconcile_wanted.load(Ordering::Acquire) {
             return Ok(());
         }

@@ -32,7 +32,7 @@ pub struct Opened {
     pub local_root: Option<PathBuf>,
 }
 
-/// Opens the object store that the options name: the folder `local_root`, which has to exist, or S3 with the
+/// Opens the object store that the options name: the folder `local_root` or another one, which has to exist, or S3 with the
 /// credentials of the environment and a cache in `cache_directory`.
 ///
 /// Sends no request: what is wrong with the bucket or the credentials is seen at the first one. Reads the
@@ -57,7 +57,12 @@ pub fn open_with(
     local_root: &Path,
     cache_directory: &Path,
 ) -> Result<Opened> {
-    if options.url.is_empty() {
+    let folder = match options.url.strip_prefix("file://") {
+        Some(path) if Path::new(path).is_absolute() => Some(Path::new(path)),
+        Some(path) => return Err(wrong("url", format!("file://{path} is no absolute path"))),
+        None => options.url.is_empty().then_some(local_root),
+    };
+    if let Some(local_root) = folder {
         let store = LocalObjects::open(local_root);
         let store = store.map_err(|source| Error::Object {
             operation: "opening",

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ObjectStorageOptions {
-    /// `s3://bucket` or `s3://bucket/prefix`; empty for a folder of the data directory.
+    /// `s3://bucket`, `s3://bucket/prefix`, or `file:///folder` (which processes may share); empty for a folder of the data
+    /// directory.
     pub url: String,
     /// Where S3's interface is served, for servers that are not Amazon's; empty for Amazon's.
     pub endpoint: String,

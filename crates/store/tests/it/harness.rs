@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
@@ -12,8 +13,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use logmill_catalog::{
-    Catalog, DeleteId, DeleteRow, Error as CatalogError, FlushCommit, IdempotencyRow, Replacement,
-    SegmentId, SegmentRow, SqliteCatalog,
+    Catalog, Changes, DeleteId, DeleteRow, Error as CatalogError, FlushCommit, IdempotencyRow,
+    JobRun, Lease, LeaseRow, Member, Replacement, SegmentId, SegmentRow, SqliteCatalog,
 };
 use logmill_model::{ManualClock, TenantId, TimeRange};
 use logmill_schema::ColumnType;
@@ -169,7 +170,7 @@ pub(crate) fn request(owner: &str, numbers: &[i64]) -> AppendRequest {
 
 /// The deletes of these tests: `{"filters":{"below":5}}` is about the numbers below 5.
 #[derive(Debug)]
-struct Below;
+pub(crate) struct Below;
 
 impl DeleteMatcher for Below {
     fn prepare(
@@ -268,11 +269,19 @@ impl Catalog for FailingCatalog {
             Ok(())
         }
     }
-    async fn remove_segments(&self, ids: &[SegmentId], now_ns: i64) -> Result<u64, CatalogError> {
+    async fn remove_segments(
+        &self,
+        ids: &[SegmentId],
+        now_ns: i64,
+        keep_objects: bool,
+    ) -> Result<u64, CatalogError> {
         if self.before.hit() {
             return Err(failed());
         }
-        let removed = self.inner.remove_segments(ids, now_ns).await?;
+        let removed = self
+            .inner
+            .remove_segments(ids, now_ns, keep_objects)
+            .await?;
         if self.after.hit() {
             Err(failed())
         } else {
@@ -326,6 +335,55 @@ impl Catalog for FailingCatalog {
     }
     async fn expire_idempotency(&self, before_ns: i64) -> Result<u64, CatalogError> {
         self.inner.expire_idempotency(before_ns).await
+    }
+    async fn watermarks(&self) -> Result<Vec<(String, u64)>, CatalogError> {
+        self.inner.watermarks().await
+    }
+    async fn version(&self) -> Result<u64, CatalogError> {
+        self.inner.version().await
+    }
+    async fn changes(&self, since: u64) -> Result<Changes, CatalogError> {
+        self.inner.changes(since).await
+    }
+    async fn obsolete_objects(&self, older_than: Duration) -> Result<Vec<String>, CatalogError> {
+        self.inner.obsolete_objects(older_than).await
+    }
+    async fn forget_objects(&self, paths: &[String]) -> Result<(), CatalogError> {
+        self.inner.forget_objects(paths).await
+    }
+    async fn lease(
+        &self,
+        name: &str,
+        holder: &str,
+        ttl: Duration,
+    ) -> Result<Option<Lease>, CatalogError> {
+        self.inner.lease(name, holder, ttl).await
+    }
+    async fn release(&self, name: &str, holder: &str, epoch: u64) -> Result<bool, CatalogError> {
+        self.inner.release(name, holder, epoch).await
+    }
+    async fn leases(&self, prefix: &str) -> Result<Vec<LeaseRow>, CatalogError> {
+        self.inner.leases(prefix).await
+    }
+    async fn heartbeat(
+        &self,
+        member_id: &str,
+        role: &str,
+        description: &str,
+        ttl: Duration,
+    ) -> Result<Vec<Member>, CatalogError> {
+        self.inner
+            .heartbeat(member_id, role, description, ttl)
+            .await
+    }
+    async fn leave(&self, member_id: &str) -> Result<(), CatalogError> {
+        self.inner.leave(member_id).await
+    }
+    async fn record_job(&self, run: JobRun) -> Result<(), CatalogError> {
+        self.inner.record_job(run).await
+    }
+    async fn job_runs(&self) -> Result<Vec<JobRun>, CatalogError> {
+        self.inner.job_runs().await
     }
     async fn setting(&self, name: &str, initial: &[u8]) -> Result<Vec<u8>, CatalogError> {
         self.inner.setting(name, initial).await

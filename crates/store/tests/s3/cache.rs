@@ -12,8 +12,8 @@ use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt};
 
 use crate::proxy::{Fault, Proxy};
-use crate::server::Server;
 use crate::site::{BUCKET, Site, paths};
+use logmill_test_services::S3Server;
 
 const BLOCK: u64 = 16 << 10;
 const OBJECT: u64 = 100_000;
@@ -107,7 +107,7 @@ async fn read_new(store: &dyn ObjectStore, site: &Site, number: u64) {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_cache_is_bounded_and_answers_when_s3_does_not() {
     let metrics = &*METRICS;
-    let mut server = Server::start(BUCKET);
+    let mut server = S3Server::start(BUCKET);
     let site = site(&server.address(), 3 * OBJECT + 2_000);
     put_objects(&site, 8).await;
     let store = site.open_objects();
@@ -161,7 +161,7 @@ async fn the_cache_is_bounded_and_answers_when_s3_does_not() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_block_is_fetched_once_and_neighbours_by_one_request() {
-    let server = Server::start(BUCKET);
+    let server = S3Server::start(BUCKET);
     let proxy = Proxy::start(server.address()).await;
     let site = site(&proxy.address, 1 << 20);
     put_objects(&site, 1).await;
@@ -202,7 +202,7 @@ async fn a_block_is_fetched_once_and_neighbours_by_one_request() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn damage_is_fetched_again_and_failures_are_nobodys() {
-    let server = Server::start(BUCKET);
+    let server = S3Server::start(BUCKET);
     let proxy = Proxy::start(server.address()).await;
     let site = site(&proxy.address, 1 << 20);
     put_objects(&site, 2).await;
@@ -254,7 +254,7 @@ async fn damage_is_fetched_again_and_failures_are_nobodys() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_goes_through_and_a_delete_too() {
-    let server = Server::start(BUCKET);
+    let server = S3Server::start(BUCKET);
     let proxy = Proxy::start(server.address()).await;
     let site = site(&proxy.address, 1 << 20);
     let store: Arc<dyn ObjectStore> = site.open_objects();

@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use crate::harness::{found, request};
 use crate::proxy::{Fault, Proxy};
-use crate::server::Server;
 use crate::site::{BUCKET, Site, paths};
+use logmill_test_services::S3Server;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_fails_for_a_moment_is_tried_again() {
-    let server = Server::start(BUCKET);
+    let server = S3Server::start(BUCKET);
     let proxy = Proxy::start(server.address()).await;
     let mut site = Site::new(&proxy.address);
     site.objects.request_timeout_ms = 2_000;
@@ -49,7 +49,7 @@ async fn what_fails_for_a_moment_is_tried_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flush_that_fails_loses_and_doubles_nothing() {
-    let server = Server::start(BUCKET);
+    let server = S3Server::start(BUCKET);
     let proxy = Proxy::start(server.address()).await;
     let mut site = Site::new(&proxy.address);
     site.objects.retry_max = 1;
@@ -97,7 +97,7 @@ async fn a_flush_that_fails_loses_and_doubles_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn acknowledgements_do_not_wait_for_s3() {
-    let server = Server::start(BUCKET);
+    let server = S3Server::start(BUCKET);
     let proxy = Proxy::start(server.address()).await;
     let mut site = Site::new(&proxy.address);
     site.objects.request_timeout_ms = 3_000;

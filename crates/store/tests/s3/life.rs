@@ -9,15 +9,15 @@ use object_store::{ObjectStoreExt, PutPayload};
 
 use crate::harness::{found, request};
 use crate::proxy::Proxy;
-use crate::server::Server;
 use crate::site::{BUCKET, SECRET, Site, credentials, paths};
+use logmill_test_services::S3Server;
 
 const HOUR: i64 = 3_600_000_000_000;
 const CHILD: &str = "life::credentials_of_the_environment_child";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn segments_go_to_s3_and_come_back() {
-    let server = Server::start(BUCKET);
+    let server = S3Server::start(BUCKET);
     let mut site = Site::new(&server.address());
     let store = site.open().await;
     store.append(request("a", &[1, 2, 3])).await.unwrap();
@@ -64,7 +64,7 @@ async fn segments_go_to_s3_and_come_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_bucket_is_in_the_host_name_unless_in_the_path() {
-    let server = Server::start(BUCKET);
+    let server = S3Server::start(BUCKET);
     let proxy = Proxy::start(server.address()).await;
     let mut site = Site::new(&proxy.address);
     let path = Path::from("tenants/x");
@@ -100,7 +100,7 @@ async fn the_bucket_is_in_the_host_name_unless_in_the_path() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_bucket_and_wrong_credentials_are_named() {
-    let server = Server::start("another");
+    let server = S3Server::start("another");
     let site = Site::new(&server.address());
     let error = site.try_open().await.unwrap_err();
     assert!(matches!(error, Error::Object { .. }));
@@ -110,7 +110,7 @@ async fn a_missing_bucket_and_wrong_credentials_are_named() {
     let error = site.open_bare().get(&object).await.unwrap_err().to_string();
     assert!(error.contains("the bucket does not exist"), "{error}");
 
-    let strict = Server::start_with(&[("INITIAL_NO_AUTH_ACTION_COUNT", "0")]);
+    let strict = S3Server::start_with(&[("INITIAL_NO_AUTH_ACTION_COUNT", "0")]);
     let site = Site::new(&strict.address());
     let error = site.try_open().await.unwrap_err();
     let message = format!("{error} {error:?}");
@@ -136,7 +136,7 @@ fn nothing_that_is_printed_of_a_store_holds_the_secret() {
 /// The environment is a process's, so a process of its own has it.
 #[test]
 fn credentials_come_from_the_environment() {
-    let server = Server::start(BUCKET);
+    let server = S3Server::start(BUCKET);
     let output = std::process::Command::new(std::env::current_exe().unwrap())
         .args(["--exact", CHILD, "--ignored", "--nocapture"])
         .env("S3_TEST_ADDRESS", server.address())

@@ -15,5 +15,4 @@ mod faults;
 mod harness;
 mod life;
 mod proxy;
-mod server;
 mod site;

@@ -1,4 +1,4 @@
-//! A server of S3 as a process.
+//! A server of S3 (moto's) as a process.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -7,28 +7,35 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
+use crate::process::signal;
+
 /// How long Python may take to start on a busy machine.
 const START: Duration = Duration::from_secs(120);
 /// How to get what is missing.
 const ADVICE: &str = "run the tests by `make test`, which installs it, or name a Python with \
                       `moto[server]==5.2.5` in LOGMILL_TEST_PYTHON";
 
-pub(crate) struct Server {
+/// A server of S3 on a free port. Dropped, it is killed.
+#[derive(Debug)]
+pub struct S3Server {
     child: Child,
     port: u16,
     _log: tempfile::TempDir,
 }
 
-impl Server {
+impl S3Server {
     /// A server that takes any credentials, with a bucket.
-    pub(crate) fn start(bucket: &str) -> Self {
+    pub fn start(bucket: &str) -> Self {
         let server = Self::start_with(&[]);
         let answer = server.ask("PUT", &format!("/{bucket}"));
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
         server
     }
 
-    pub(crate) fn start_with(environment: &[(&str, &str)]) -> Self {
+    /// A server without a bucket, and with these variables in its environment.
+    pub fn start_with(environment: &[(&str, &str)]) -> Self {
         let python = python();
         // Another process may take the free port before the server does.
         for _ in 0..3 {
@@ -76,18 +83,29 @@ impl Server {
         panic!("moto does not answer within {START:?}");
     }
 
-    pub(crate) fn address(&self) -> String {
+    /// `host:port`.
+    pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
     /// Ends the process; nothing answers at its address any more.
-    pub(crate) fn stop(&mut self) {
+    pub fn stop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
+    /// Stops it with SIGSTOP: its connections stay open and nothing answers.
+    pub fn pause(&self) {
+        signal(&self.child, Signal::STOP);
+    }
+
+    /// Lets it go on after [`S3Server::pause`].
+    pub fn resume(&self) {
+        signal(&self.child, Signal::CONT);
+    }
+
     /// A request's whole answer.
-    pub(crate) fn ask(&self, method: &str, path: &str) -> String {
+    pub fn ask(&self, method: &str, path: &str) -> String {
         self.try_ask(method, path).unwrap()
     }
 
@@ -104,7 +122,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for S3Server {
     fn drop(&mut self) {
         self.stop();
     }

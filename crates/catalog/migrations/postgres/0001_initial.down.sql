@@ -1,0 +1,4 @@
+DROP TABLE settings;
+DROP TABLE idempotency;
+DROP TABLE partitions;
+DROP TABLE segments;

@@ -1,0 +1,2 @@
+DROP TABLE segment_deletes;
+DROP TABLE deletes;
