@@ -1,12 +1,11 @@
 //! The store's components and their lives.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use logmill_catalog::{Catalog, IdempotencyRow, RetentionOverride};
+use logmill_catalog::{Access, Catalog, IdempotencyRow};
 use logmill_model::{Clock, TenantId};
 use logmill_queue::LocalLog;
 use object_store::ObjectStore;
@@ -77,8 +76,8 @@ pub struct Store {
     pub(crate) state: Arc<RwLock<State>>,
     budget: Arc<Budget>,
     pub(crate) registry: Arc<Registry>,
-    /// Retention of tenants as the catalog has it.
-    pub(crate) retention_overrides: RwLock<BTreeMap<TenantId, RetentionOverride>>,
+    /// Has the tenants' own retention.
+    pub(crate) access: OnceLock<Arc<dyn Access>>,
     admissions: Mutex<FxHashMap<TenantId, ColumnAdmission>>,
     pub(crate) in_use: InUse,
     pub(crate) flush_state: tokio::sync::Mutex<FlushState>,
@@ -148,7 +147,7 @@ impl Store {
             state,
             budget,
             registry,
-            retention_overrides: RwLock::default(),
+            access: OnceLock::new(),
             admissions: Mutex::default(),
             in_use,
             flush_state: tokio::sync::Mutex::new(FlushState {
