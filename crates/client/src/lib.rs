@@ -16,8 +16,8 @@ mod sql;
 mod units;
 
 pub use administration::Administration;
-pub use http_client::ServerArguments;
 pub use dlq::DlqArguments;
+pub use http_client::ServerArguments;
 pub use ingest::IngestArguments;
 pub use load_test::LoadTestArguments;
 pub use query::QueryArguments;

@@ -47,7 +47,11 @@ impl PlaceArguments {
 
     /// `makes`: a data directory that is not there is made.
     pub(crate) async fn open(&self, makes: bool) -> anyhow::Result<Place> {
-        let customary = || std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty());
+        let customary = || {
+            std::env::var("DATABASE_URL")
+                .ok()
+                .filter(|url| !url.is_empty())
+        };
         let database = match (&self.database_url, &self.data_dir) {
             (Some(url), _) => Some(url.clone()),
             (None, None) if !self.server.has_key() => customary(),

@@ -129,7 +129,7 @@ impl CreateArguments {
                     scopes: scopes.into_iter().collect(),
                     expires_at_ns,
                 };
-                let (key, row) = issue_key(&catalog.access, new, catalog.now_ns).await?;
+                let (key, row) = issue_key(catalog.access.as_ref(), new, catalog.now_ns).await?;
                 let status = json!(KeyStatus::from(&row));
                 let about = about(&row.reach);
                 catalog

@@ -23,7 +23,6 @@ use axum::response::Response;
 use http::request::Parts;
 use logmill_catalog::Access;
 use logmill_model::{Clock, TenantId};
-use logmill_store::Store;
 
 use crate::error::ApiError;
 use crate::quota::{QuotaCounters, Quotas};
@@ -51,8 +50,6 @@ pub struct Auth {
 
 /// How often lazily written things are written.
 const TICK: Duration = Duration::from_secs(1);
-/// How often tenants' retention is read.
-const RETENTION_INTERVAL: Duration = Duration::from_secs(5);
 /// How often the audit log is cut to its bounds.
 const TRIM_INTERVAL: Duration = Duration::from_secs(600);
 
@@ -116,18 +113,12 @@ impl Auth {
         }
     }
 
-    /// Writes what is written lazily, reads a JWKS again, tells the store of tenants' retention, and cuts the audit log,
-    /// for ever.
-    pub(crate) async fn keep_up(&self, store: &Store) {
+    /// Writes what is written lazily, reads a JWKS again, and cuts the audit log, for ever.
+    pub(crate) async fn keep_up(&self) {
         let mut trimmed: Option<Instant> = None;
         let last_used_interval = Duration::from_millis(self.options.last_used_interval_ms);
         let mut touched = Instant::now();
-        let mut told: Option<Instant> = None;
         loop {
-            if told.is_none_or(|told| told.elapsed() >= RETENTION_INTERVAL) {
-                told = Some(Instant::now());
-                self.tell_retention(store).await;
-            }
             tokio::time::sleep(TICK).await;
             self.audit.write_waiting().await;
             if touched.elapsed() >= last_used_interval {
@@ -141,16 +132,6 @@ impl Auth {
             if let Some(checks) = &self.checks {
                 checks.refresh_tokens_keys().await;
             }
-        }
-    }
-
-    async fn tell_retention(&self, store: &Store) {
-        match self.access.list_tenants().await {
-            Ok(tenants) => {
-                let own = tenants.into_iter().map(|row| (row.id, row.retention));
-                store.set_retention_overrides(own.collect());
-            }
-            Err(error) => tracing::warn!(%error, "the tenants' retention cannot be read"),
         }
     }
 

@@ -62,8 +62,8 @@ pub async fn serve(
     let builder = Arc::new(builder);
     let graceful = GracefulShutdown::new();
     let upkeep = AbortOnDrop(tokio::spawn(keep_metrics(state.clone())));
-    let (auth, store) = (state.auth.clone(), state.store.clone());
-    let access = AbortOnDrop(tokio::spawn(async move { auth.keep_up(&store).await }));
+    let auth = state.auth.clone();
+    let access = AbortOnDrop(tokio::spawn(async move { auth.keep_up().await }));
     let certificate = tls.clone().map(|tls| {
         let follow = async move { tls.keep_up().await };
         AbortOnDrop(tokio::spawn(follow))

@@ -30,7 +30,7 @@ pub struct AppState {
 }
 
 impl AppState {
-    /// The state of a server over a store and an engine.
+    /// The state of a server over a store and an engine. The store learns of the tenants' retention.
     pub fn new(
         store: Arc<Store>,
         engine: Arc<dyn QueryEngine>,
@@ -40,6 +40,7 @@ impl AppState {
         auth: Arc<Auth>,
     ) -> Self {
         let processors = std::thread::available_parallelism().map_or(2, usize::from);
+        store.set_access(auth.access.clone());
         Self {
             store,
             engine,

@@ -1,11 +1,10 @@
 //! The store's components and their lives.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use logmill_catalog::{Catalog, RetentionOverride};
+use logmill_catalog::{Access, Catalog};
 use logmill_model::{Clock, TenantId};
 use object_store::ObjectStore;
 use parking_lot::{Mutex, RwLock};
@@ -71,8 +70,8 @@ pub struct Store {
     pub(crate) state: Arc<RwLock<State>>,
     pub(crate) budget: Arc<Budget>,
     pub(crate) registry: Arc<Registry>,
-    /// Retention of tenants as the catalog has it.
-    pub(crate) retention_overrides: RwLock<BTreeMap<TenantId, RetentionOverride>>,
+    /// Has the tenants' own retention.
+    pub(crate) access: OnceLock<Arc<dyn Access>>,
     pub(crate) admissions: Mutex<FxHashMap<TenantId, ColumnAdmission>>,
     pub(crate) in_use: InUse,
     pub(crate) flush_state: tokio::sync::Mutex<FlushState>,
@@ -184,7 +183,7 @@ impl Store {
             state: parts.state,
             budget: parts.budget,
             registry: parts.registry,
-            retention_overrides: RwLock::default(),
+            access: OnceLock::new(),
             admissions: Mutex::default(),
             in_use: parts.in_use,
             flush_state: tokio::sync::Mutex::default(),

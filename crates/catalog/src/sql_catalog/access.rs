@@ -25,7 +25,12 @@ impl<B: Backend> Access for SqlCatalog<B> {
             bound(row, row.retention.max_bytes)?,
             &quotas,
         ];
-        if self.connections.execute("making a tenant", insert, values).await? == 0 {
+        if self
+            .connections
+            .execute("making a tenant", insert, values)
+            .await?
+            == 0
+        {
             return Err(Error::TenantExists(row.id.clone()));
         }
         Ok(())
@@ -33,13 +38,18 @@ impl<B: Backend> Access for SqlCatalog<B> {
 
     async fn tenant(&self, id: &TenantId) -> Result<Option<TenantRow>> {
         let select = "SELECT * FROM tenants WHERE name = $1";
-        let rows = self.connections.fetch("reading a tenant", select, values![id.as_str()]);
+        let rows = self
+            .connections
+            .fetch("reading a tenant", select, values![id.as_str()]);
         rows.await?.first().map(tenant_row).transpose()
     }
 
     async fn list_tenants(&self) -> Result<Vec<TenantRow>> {
         let select = "SELECT * FROM tenants ORDER BY name";
-        let rows = self.connections.fetch("reading the tenants", select, &[]).await?;
+        let rows = self
+            .connections
+            .fetch("reading the tenants", select, &[])
+            .await?;
         rows.iter().map(tenant_row).collect()
     }
 
@@ -54,7 +64,12 @@ impl<B: Backend> Access for SqlCatalog<B> {
             &quotas,
             row.id.as_str(),
         ];
-        if self.connections.execute("changing a tenant", update, values).await? == 0 {
+        if self
+            .connections
+            .execute("changing a tenant", update, values)
+            .await?
+            == 0
+        {
             return Err(Error::UnknownTenant(row.id.clone()));
         }
         Ok(())
@@ -75,13 +90,17 @@ impl<B: Backend> Access for SqlCatalog<B> {
             key.last_used_at_ns,
             key.revoked_at_ns,
         ];
-        self.connections.execute("keeping a key", insert, values).await?;
+        self.connections
+            .execute("keeping a key", insert, values)
+            .await?;
         Ok(())
     }
 
     async fn key(&self, id: &KeyId) -> Result<Option<KeyRow>> {
         let select = "SELECT * FROM api_keys WHERE id = $1";
-        let rows = self.connections.fetch("reading a key", select, values![&id.0]);
+        let rows = self
+            .connections
+            .fetch("reading a key", select, values![&id.0]);
         rows.await?.first().map(key_row).transpose()
     }
 
@@ -89,14 +108,22 @@ impl<B: Backend> Access for SqlCatalog<B> {
         let select =
             "SELECT * FROM api_keys WHERE $1 IS NULL OR tenant = $1 ORDER BY created_at_ns, id";
         let values = values![tenant.map(TenantId::as_str)];
-        let rows = self.connections.fetch("reading the keys", select, values).await?;
+        let rows = self
+            .connections
+            .fetch("reading the keys", select, values)
+            .await?;
         rows.iter().map(key_row).collect()
     }
 
     async fn revoke_key(&self, id: &KeyId, now_ns: i64) -> Result<bool> {
-        let update = "UPDATE api_keys SET revoked_at_ns = coalesce(revoked_at_ns, $1) WHERE id = $2";
+        let update =
+            "UPDATE api_keys SET revoked_at_ns = coalesce(revoked_at_ns, $1) WHERE id = $2";
         let values = values![now_ns, &id.0];
-        Ok(self.connections.execute("revoking a key", update, values).await? > 0)
+        Ok(self
+            .connections
+            .execute("revoking a key", update, values)
+            .await?
+            > 0)
     }
 
     async fn touch_keys(&self, used: &[(KeyId, i64)]) -> Result<()> {
@@ -109,7 +136,9 @@ impl<B: Backend> Access for SqlCatalog<B> {
         used.sort();
         let mut transaction = self.connections.begin().await?;
         for (id, at_ns) in used {
-            transaction.execute(operation, update, values![*at_ns, &id.0]).await?;
+            transaction
+                .execute(operation, update, values![*at_ns, &id.0])
+                .await?;
         }
         transaction.commit(operation).await
     }
@@ -150,7 +179,10 @@ impl<B: Backend> Access for SqlCatalog<B> {
             filter.before_id.unwrap_or(i64::MAX),
             i64::from(filter.limit),
         ];
-        let rows = self.connections.fetch("reading the audit log", select, values).await?;
+        let rows = self
+            .connections
+            .fetch("reading the audit log", select, values)
+            .await?;
         rows.iter().map(audit_row).collect()
     }
 
@@ -159,7 +191,9 @@ impl<B: Backend> Access for SqlCatalog<B> {
         let delete = "DELETE FROM audit WHERE at_ns < $1 \
                       OR id <= (SELECT id FROM audit ORDER BY id DESC LIMIT 1 OFFSET $2)";
         let values = values![before_ns, keep];
-        self.connections.execute("trimming the audit log", delete, values).await
+        self.connections
+            .execute("trimming the audit log", delete, values)
+            .await
     }
 }
 

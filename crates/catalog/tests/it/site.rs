@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use logmill_catalog::{Access, 
-    Catalog, DeleteId, DeleteRow, FlushCommit, IdempotencyRow, PostgresCatalog, PostgresOptions,
-    Result, Schema, SegmentColumn, SegmentId, SegmentRow, SqliteCatalog,
+use logmill_catalog::{
+    Access, Catalog, DeleteId, DeleteRow, FlushCommit, IdempotencyRow, PostgresCatalog,
+    PostgresOptions, Result, Schema, SegmentColumn, SegmentId, SegmentRow, SqliteCatalog,
 };
 use logmill_model::TenantId;
 use logmill_schema::ColumnType;
