@@ -63,7 +63,7 @@ impl Arguments {
         runtime.block_on(async {
             match self.command {
                 Command::Serve(arguments) => arguments.run().await,
-                Command::Worker(arguments) => arguments.as_worker()?.run().await,
+                Command::Worker(arguments) => arguments.into_worker()?.run().await,
                 Command::Dlq(arguments) => arguments.run().await,
                 Command::Ingest(arguments) => arguments.run().await,
                 Command::Query(arguments) => arguments.run().await,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
-use logmill_catalog::{Access, KeyId, NewKey, Reach, Scope, issue_key};
+use logmill_catalog::{KeyId, NewKey, Reach, Scope, issue_key};
 use logmill_client::parse_duration;
 use logmill_model::{Clock, SystemClock, TenantId, time};
 use logmill_server::KeyStatus;

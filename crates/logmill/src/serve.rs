@@ -73,7 +73,7 @@ impl From<RoleArgument> for Role {
 
 impl ServeArguments {
     /// The same with the role of a worker.
-    pub(crate) fn as_worker(self) -> anyhow::Result<Self> {
+    pub(crate) fn into_worker(self) -> anyhow::Result<Self> {
         if self
             .role
             .is_some_and(|role| !matches!(role, RoleArgument::Worker))

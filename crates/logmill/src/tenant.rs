@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use logmill_catalog::{Access, TenantRow};
+use logmill_catalog::TenantRow;
 use logmill_client::{parse_bytes, parse_duration};
 use logmill_model::TenantId;
 use logmill_server::{TenantSettings, TenantStatus};

@@ -156,7 +156,7 @@ const COUNTERS: [(&str, &str); 32] = [
     ),
 ];
 /// Counters with labels; their series are made one by one.
-const LABELLED: [&str; 9] = [
+const LABELLED: [&str; 11] = [
     "logmill_http_requests_total",
     "logmill_ingest_records_total",
     "logmill_ingest_bytes_total",

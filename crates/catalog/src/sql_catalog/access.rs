@@ -38,10 +38,12 @@ impl<B: Backend> Access for SqlCatalog<B> {
 
     async fn tenant(&self, id: &TenantId) -> Result<Option<TenantRow>> {
         let select = "SELECT * FROM tenants WHERE name = $1";
+        let values = values![id.as_str()];
         let rows = self
             .connections
-            .fetch("reading a tenant", select, values![id.as_str()]);
-        rows.await?.first().map(tenant_row).transpose()
+            .fetch("reading a tenant", select, values)
+            .await?;
+        rows.first().map(tenant_row).transpose()
     }
 
     async fn list_tenants(&self) -> Result<Vec<TenantRow>> {
@@ -98,10 +100,12 @@ impl<B: Backend> Access for SqlCatalog<B> {
 
     async fn key(&self, id: &KeyId) -> Result<Option<KeyRow>> {
         let select = "SELECT * FROM api_keys WHERE id = $1";
+        let values = values![&id.0];
         let rows = self
             .connections
-            .fetch("reading a key", select, values![&id.0]);
-        rows.await?.first().map(key_row).transpose()
+            .fetch("reading a key", select, values)
+            .await?;
+        rows.first().map(key_row).transpose()
     }
 
     async fn list_keys(&self, tenant: Option<&TenantId>) -> Result<Vec<KeyRow>> {
@@ -221,7 +225,7 @@ fn tenant_row(row: &impl Fields) -> Result<TenantRow> {
     Ok(TenantRow {
         id: tenant("tenants", &name, &name)?,
         created_at_ns: row.integer("created_at_ns").map_err(&column)?,
-        disabled_at_ns: row.integer("disabled_at_ns").map_err(&column)?,
+        disabled_at_ns: row.optional_integer("disabled_at_ns").map_err(&column)?,
         retention: RetentionOverride {
             max_age_ms: bound("retention_max_age_ms")?,
             max_bytes: bound("retention_max_bytes")?,
@@ -250,9 +254,9 @@ fn key_row(row: &impl Fields) -> Result<KeyRow> {
             .parse()
             .map_err(|error| wrong(format!("scopes: {error}")))?,
         created_at_ns: row.integer("created_at_ns").map_err(&column)?,
-        expires_at_ns: row.integer("expires_at_ns").map_err(&column)?,
-        last_used_at_ns: row.integer("last_used_at_ns").map_err(&column)?,
-        revoked_at_ns: row.integer("revoked_at_ns").map_err(&column)?,
+        expires_at_ns: row.optional_integer("expires_at_ns").map_err(&column)?,
+        last_used_at_ns: row.optional_integer("last_used_at_ns").map_err(&column)?,
+        revoked_at_ns: row.optional_integer("revoked_at_ns").map_err(&column)?,
         id: KeyId(id),
     })
 }

@@ -51,7 +51,12 @@ impl<K: Hash + Eq + Clone, V: Clone> Cache<K, V> {
         }
         let loaded = tokio::time::timeout(PATIENCE, load)
             .await
-            .unwrap_or_else(|_elapsed| Err(Error::Timeout("an answer about access")));
+            .unwrap_or_else(|_elapsed| {
+                Err(Error::TimedOut {
+                    operation: "asking about access",
+                    after: PATIENCE,
+                })
+            });
         match loaded {
             Ok(Some(value)) => {
                 self.insert(key, value.clone());
@@ -132,7 +137,10 @@ mod tests {
     const TTL: Duration = Duration::from_millis(200);
 
     fn fails() -> Result<Option<u32>> {
-        Err(Error::Timeout("a test"))
+        Err(Error::TimedOut {
+            operation: "a test",
+            after: PATIENCE,
+        })
     }
 
     #[tokio::test]

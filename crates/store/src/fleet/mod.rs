@@ -343,7 +343,7 @@ impl Store {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "leases stay until they expire"),
             Err(_elapsed) => {
-                tracing::warn!("leases stay until they expire: the catalog does not answer")
+                tracing::warn!("leases stay until they expire: the catalog does not answer");
             }
         }
         fleet.led.write().clear();
