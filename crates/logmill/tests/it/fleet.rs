@@ -81,13 +81,16 @@ impl Shared {
     }
 
     pub(crate) fn start(&self, role: &str) -> Process {
-        let data = self.data(role);
-        let server = Mutex::new(Some(data.serve()));
-        Process { data, server }
+        Process::start(self.data(role))
     }
 }
 
 impl Process {
+    pub(crate) fn start(data: Data) -> Self {
+        let server = Mutex::new(Some(data.serve()));
+        Self { data, server }
+    }
+
     /// Does something with the running process.
     pub(crate) fn with<T>(&self, act: impl FnOnce(&Server) -> T) -> T {
         act(self.server.lock().unwrap().as_ref().unwrap())
