@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use logmill_catalog::{Catalog, LogTable, PostgresCatalog, PostgresLogTable, SqliteCatalog};
+use logmill_catalog::{
+    Access, Catalog, LogTable, PostgresCatalog, PostgresLogTable, SqliteCatalog,
+};
 use logmill_model::Clock;
 use logmill_store::StoreKind;
 use ulid::Ulid;
@@ -20,7 +22,10 @@ const FOLDER: &str = "data_folder";
 
 /// What is in databases.
 pub(crate) struct Catalogs {
+    /// As the store sees it.
     pub(crate) catalog: Arc<dyn Catalog>,
+    /// As those who check credentials see it.
+    pub(crate) access: Arc<dyn Access>,
     /// Where the logs are in a table.
     pub(crate) table: Option<Arc<dyn LogTable>>,
 }
@@ -40,6 +45,7 @@ pub(crate) async fn open(
         }
         let catalog = Arc::new(SqliteCatalog::open(&data_dir.catalog()).await?);
         return Ok(Catalogs {
+            access: catalog.clone(),
             catalog,
             table: None,
         });
@@ -50,6 +56,7 @@ pub(crate) async fn open(
     check_kind(catalog.as_ref(), settings.store.kind).await?;
     if !settings.is_table() {
         return Ok(Catalogs {
+            access: catalog.clone(),
             catalog,
             table: None,
         });
@@ -60,6 +67,7 @@ pub(crate) async fn open(
     let (connections, options) = (&settings.catalog, settings.table.clone());
     let table = PostgresLogTable::new(url, catalog.clone(), connections, options, clock.clone())?;
     Ok(Catalogs {
+        access: catalog.clone(),
         catalog,
         table: Some(Arc::new(table)),
     })

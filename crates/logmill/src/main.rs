@@ -3,12 +3,15 @@
 mod cli;
 mod data_dir;
 mod database;
+mod direct;
 mod doctor;
 mod fleet;
+mod key;
 mod logging;
 mod migrate;
 mod serve;
 mod settings;
+mod tenant;
 
 use std::process::ExitCode;
 

@@ -10,7 +10,7 @@ use clap::Args;
 use logmill_catalog::{Catalog, LogTable};
 use logmill_model::{Clock, SystemClock};
 use logmill_query::Engine;
-use logmill_server::AppState;
+use logmill_server::{AppState, Auth, LocalQuotas, Tls};
 use logmill_store::{Role, Store, StoreKind, object_storage};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -97,7 +97,7 @@ impl From<RoleArgument> for Role {
 
 impl ServeArguments {
     /// The same with the role of a worker.
-    pub(crate) fn as_worker(self) -> anyhow::Result<Self> {
+    pub(crate) fn into_worker(self) -> anyhow::Result<Self> {
         if self
             .role
             .is_some_and(|role| !matches!(role, RoleArgument::Worker))
@@ -131,13 +131,25 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("listening on {}", settings.listen))?;
     let address = listener.local_addr()?;
+    let tls = Tls::open(&settings.server).await?;
     let stop = stop_on_signal()?;
     let metrics = logmill_server::install_metrics()?;
     let data_dir = DataDir::create(&settings.data_dir)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
 
-    let Catalogs { catalog, table } = database::open(&settings, &data_dir, &clock).await?;
+    let Catalogs {
+        catalog,
+        access,
+        table,
+    } = database::open(&settings, &data_dir, &clock).await?;
     let cursor_key = cursor_key(catalog.as_ref()).await?;
+    let auth = Auth::open(
+        settings.auth.clone(),
+        access,
+        Arc::new(LocalQuotas::default()),
+        clock.clone(),
+    );
+    let auth = auth.await.map_err(anyhow::Error::msg)?;
     let store = if settings.is_fleet() {
         fleet::join(&settings, &data_dir, catalog, table, &clock, address).await?
     } else {
@@ -146,15 +158,16 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let engine = Engine::new(store.clone(), settings.query.clone(), cursor_key)?;
 
     let role = settings.role.as_str();
-    tracing::info!(%address, role, data_dir = %settings.data_dir.display(), version = env!("CARGO_PKG_VERSION"), "listening");
+    tracing::info!(%address, role, data_dir = %settings.data_dir.display(), tls = tls.is_some(), version = env!("CARGO_PKG_VERSION"), "listening");
     let state = AppState::new(
         store.clone(),
         Arc::new(engine),
         clock,
         metrics,
         settings.server,
+        auth,
     );
-    let served = logmill_server::serve(listener, state, stop).await;
+    let served = logmill_server::serve(listener, tls, state, stop).await;
     tracing::info!("stopping: flushing what is in memory");
     store.shutdown().await.context("shutting the store down")?;
     served?;

@@ -6,6 +6,8 @@
     reason = "a test fails by panicking, and says what it saw"
 )]
 
+mod access;
+mod audit;
 mod bad_input;
 mod command_line;
 mod connections;
@@ -13,12 +15,17 @@ mod crash;
 mod deletes;
 mod duckdb;
 mod fleet;
+mod fleet_access;
 mod harness;
 mod ingest;
 mod loghub;
 mod migrate;
 mod query;
+mod quotas;
 mod running;
 mod s3;
+mod security_matrix;
 mod sql;
 mod stores;
+mod tls;
+mod tokens;

@@ -26,25 +26,34 @@ fn until(what: &str, mut is_true: impl FnMut() -> bool) {
     }
 }
 
+const WORDS: &[&str] = &[
+    "connection",
+    "refused",
+    "Straße",
+    "STRASSE",
+    "naïve",
+    "日本",
+    "user_id",
+    "it's",
+    r"back\slash",
+    "%d",
+    "10.0.0.1",
+    "\u{212a}elvin",
+    "tab\there",
+    "\u{1}\u{2400}",
+    "🦀",
+];
+
+fn message(random: &mut ChaCha8Rng) -> String {
+    let count = random.random_range(0..8);
+    let words: Vec<&str> = (0..count)
+        .map(|_| WORDS[random.random_range(0..WORDS.len())])
+        .collect();
+    words.join(" ")
+}
+
 /// Records of all types, in an order of time that is not theirs, with what is hard to keep in Postgres.
 fn records(random: &mut ChaCha8Rng, numbers: std::ops::Range<u64>) -> Vec<Value> {
-    let words = [
-        "connection",
-        "refused",
-        "Straße",
-        "STRASSE",
-        "naïve",
-        "日本",
-        "user_id",
-        "it's",
-        r"back\slash",
-        "%d",
-        "10.0.0.1",
-        "\u{212a}elvin",
-        "tab\there",
-        "\u{1}\u{2400}",
-        "🦀",
-    ];
     let hard = [
         json!("a\u{2400}b"),
         json!("'; DROP TABLE log_entries; --"),
@@ -69,11 +78,7 @@ fn records(random: &mut ChaCha8Rng, numbers: std::ops::Range<u64>) -> Vec<Value>
                 "timestamp".to_owned(),
                 json!(format!("2026-11-{day}T10:00:{second:02}.123456789Z")),
             );
-            let count = random.random_range(0..8);
-            let text: Vec<&str> = (0..count)
-                .map(|_| words[random.random_range(0..words.len())])
-                .collect();
-            record.insert("message".to_owned(), json!(text.join(" ")));
+            record.insert("message".to_owned(), json!(message(random)));
             let mut maybe = |name: &str, value: Value| {
                 if random.random_bool(0.6) {
                     record.insert(name.to_owned(), value);
@@ -94,7 +99,7 @@ fn records(random: &mut ChaCha8Rng, numbers: std::ops::Range<u64>) -> Vec<Value>
             maybe("wide", json!(i64::MAX - n as i64));
             maybe("flag", json!(n % 3 == 0));
             maybe("mixed", hard[(n % 12) as usize].clone());
-            maybe("text", json!(words[(n % 15) as usize]));
+            maybe("text", json!(WORDS[(n % 15) as usize]));
             maybe("name\u{1}one", json!(n));
             maybe("name\u{2400}one", json!(format!("other {n}")));
             maybe("quo'te\"d", json!({"deep": {"er": n, "list": [1, "x"]}}));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use logmill_catalog::{ExpiredRows, LogTable};
+use logmill_catalog::{ExpiredRows, LogTable, RetentionOverride};
 use logmill_model::{TenantId, TimeRange};
 
 use super::flush::day_of;
@@ -25,7 +25,8 @@ impl Store {
         let expired = {
             // No flush may add to a day between choosing and removing.
             let _no_flush = self.flush_state.lock().await;
-            let expired = self.expired_days();
+            let overrides = self.retention_overrides().await?;
+            let expired = self.expired_days(&overrides);
             if !expired.is_empty() {
                 // Whatever comes of it, memory follows the catalog.
                 self.reconcile_wanted.store(true, Ordering::Release);
@@ -47,7 +48,7 @@ impl Store {
     }
 
     /// Days whose newest record is too old, and the oldest of what is too much.
-    fn expired_days(&self) -> Vec<ExpiredRows> {
+    fn expired_days(&self, overrides: &BTreeMap<TenantId, RetentionOverride>) -> Vec<ExpiredRows> {
         let retention = &self.options.retention;
         let mut days: BTreeMap<(i64, TenantId), TenantDay> = BTreeMap::new();
         let mut tenants: BTreeMap<TenantId, u64> = BTreeMap::new();
@@ -67,11 +68,11 @@ impl Store {
         let too_much = |limit: u64, bytes: u64| limit > 0 && bytes > limit;
         let mut expired = Vec::new();
         for ((day, tenant), rows) in days {
-            let own = retention.tenants.get(tenant.as_str());
+            let own = overrides.get(&tenant).copied().unwrap_or_default();
+            let own = self.retention_of(&tenant, own);
             let bytes = tenants.entry(tenant.clone()).or_default();
-            let max_age_ms = own.map_or(retention.max_age_ms, |own| own.max_age_ms);
-            let goes = rows.newest_ns < self.oldest_kept_ns(max_age_ms)
-                || own.is_some_and(|own| too_much(own.max_bytes, *bytes))
+            let goes = rows.newest_ns < self.oldest_kept_ns(own.max_age_ms)
+                || too_much(own.max_bytes, *bytes)
                 || too_much(retention.max_bytes, all);
             if goes {
                 *bytes -= rows.bytes;
