@@ -132,7 +132,7 @@ impl PostgresLogTable {
         transaction.commit(operation).await
     }
 
-    /// Deletes what expired of one day. The partition is locked before the catalog, as flushes do.
+    /// Deletes what expired of one day. The table is locked before the catalog, as flushes do.
     async fn expire_day(&self, day: i64, expired: &[ExpiredRows]) -> Result<()> {
         let operation = "deleting a day";
         let failed = database(operation);
@@ -152,11 +152,14 @@ impl PostgresLogTable {
         .map_err(&failed)?;
         let whole = usize::try_from(known).is_ok_and(|known| known <= all.clone().count());
         if partition && whole {
-            let lock = format!("LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE");
-            connection
-                .execute(AssertSqlSafe(lock))
-                .await
-                .map_err(&failed)?;
+            // The table before its partition, as whoever reads or writes; dropping needs both.
+            for table in ["ONLY log_entries", &name] {
+                let lock = format!("LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE");
+                connection
+                    .execute(AssertSqlSafe(lock))
+                    .await
+                    .map_err(&failed)?;
+            }
         }
         let version = changes::begin(&mut transaction).await?;
         for segment in all {

@@ -370,3 +370,97 @@ pub(super) fn joined_columns<'a>(
     let all = table.columns().filter(|(name, _)| there.contains(name));
     all.map(|(name, kind)| (name.to_owned(), kind)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::TimestampNanosecondArray;
+    use arrow_schema::Schema;
+
+    use super::*;
+
+    fn batch(columns: Vec<(&str, ColumnType, ArrayRef)>) -> RecordBatch {
+        let mut fields = vec![ColumnType::Timestamp.field(field::TIMESTAMP)];
+        let times = TimestampNanosecondArray::from(vec![DAY_NS + 5]).with_timezone("UTC");
+        let mut arrays: Vec<ArrayRef> = vec![Arc::new(times)];
+        for (name, kind, array) in columns {
+            fields.push(kind.field(name));
+            arrays.push(array);
+        }
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).unwrap()
+    }
+
+    /// The fields of the only row of the only part.
+    fn row(batch: &RecordBatch) -> Vec<Option<Vec<u8>>> {
+        let (mut writer, mut days) = (RowWriter::default(), Days::new());
+        let tenant = TenantId::default_tenant();
+        writer.add(&tenant, 9, batch, &mut days).unwrap();
+        let rows = writer.finish(days.keys().copied().collect());
+        assert_eq!((rows.days, rows.parts.len()), (vec![1], 1));
+        let mut rest = rows.parts[0].strip_prefix(HEADER).unwrap();
+        let mut take = |length: usize| {
+            let (taken, left) = rest.split_at(length);
+            rest = left;
+            taken.to_vec()
+        };
+        assert_eq!(take(2), FIELDS.to_be_bytes());
+        let mut fields = Vec::new();
+        for _ in 0..FIELDS {
+            let length = i32::from_be_bytes(take(4).try_into().unwrap());
+            fields.push(usize::try_from(length).ok().map(&mut take));
+        }
+        assert_eq!(rest, TRAILER);
+        fields
+    }
+
+    fn text(field: &Option<Vec<u8>>) -> &str {
+        std::str::from_utf8(field.as_deref().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn what_postgres_cannot_hold_is_kept_beside() {
+        let strings = |text: &str| Arc::new(StringArray::from(vec![text])) as ArrayRef;
+        let floats = |value: f64| Arc::new(Float64Array::from(vec![value])) as ArrayRef;
+        let row = row(&batch(vec![
+            ("message", ColumnType::String, strings("A b\0a")),
+            (
+                "n\0",
+                ColumnType::Integer,
+                Arc::new(Int64Array::from(vec![3])),
+            ),
+            ("text", ColumnType::String, strings("\0")),
+            ("whole", ColumnType::Float, floats(7.0)),
+            ("large", ColumnType::Float, floats(1e22)),
+            ("zero", ColumnType::Float, floats(-0.0)),
+            ("nan", ColumnType::Float, floats(f64::NAN)),
+        ]));
+        assert_eq!(text(&row[0]), "default");
+        assert_eq!(row[1].as_deref(), Some(&(DAY_NS + 5).to_be_bytes()[..]));
+        assert_eq!(row[2], None);
+        assert_eq!(text(&row[5]), "A b\u{2400}a");
+        assert_eq!(
+            text(&row[9]),
+            "\u{1}{\"text\":\"\u{2400}\",\"whole\":7.0,\"large\":10000000000000000000000.0,\"zero\":-0.0,\"nan\":\"NaN\"}"
+        );
+        assert_eq!(row[10].as_deref(), Some(&b"\0\0\0\x02a\0\0\0b\0\0\0"[..]));
+        let (zero, nan) = ((-0.0_f64).to_bits(), f64::NAN.to_bits());
+        assert_eq!(
+            text(&row[11]),
+            format!(
+                "{{\"message\":\"A b\\u0000a\",\"n\\u0000\":3,\"text\":\"\\u0000\",\"zero\":[{zero}],\"nan\":[{nan}]}}"
+            )
+        );
+        assert_eq!(row[12].as_deref(), Some(&9_i64.to_be_bytes()[..]));
+    }
+
+    #[test]
+    fn a_row_with_words_beyond_the_bounds_may_have_any() {
+        let long = "x".repeat(WORD_MAX_BYTES + 1);
+        let column: ArrayRef = Arc::new(StringArray::from(vec![format!("short {long}")]));
+        let row = row(&batch(vec![("message", ColumnType::String, column)]));
+        assert_eq!(row[10].as_deref(), Some(&b"\0\0\0\x01*\0\0\0"[..]));
+        assert_eq!(row[9], None);
+        assert_eq!(row[11], None);
+    }
+}
