@@ -17,8 +17,10 @@ use crate::settings::Settings;
 
 /// Name under which the catalog keeps where the logs are.
 const KIND: &str = "store_kind";
-/// Name under which the catalog keeps which data folder has the write-ahead log of its records.
+/// Name under which the catalog keeps which data folder has the write-ahead log of its records, or that it is a queue that is
+/// shared.
 const FOLDER: &str = "data_folder";
+const FLEET: &[u8] = b"fleet";
 
 /// What is in databases.
 pub(crate) struct Catalogs {
@@ -61,7 +63,9 @@ pub(crate) async fn open(
             table: None,
         });
     }
-    if !settings.is_fleet() {
+    if settings.is_fleet() {
+        check_fleet(catalog.as_ref()).await?;
+    } else {
         check_folder(catalog.as_ref(), data_dir, &settings.data_dir).await?;
     }
     let (connections, options) = (&settings.catalog, settings.table.clone());
@@ -92,6 +96,17 @@ async fn check_kind(catalog: &dyn Catalog, wanted: StoreKind) -> anyhow::Result<
     Ok(())
 }
 
+/// Positions in a queue that is shared mean nothing beside those of a folder's log.
+async fn check_fleet(catalog: &dyn Catalog) -> anyhow::Result<()> {
+    if catalog.setting(FOLDER, FLEET).await? != FLEET {
+        bail!(
+            "the database that DATABASE_URL names belongs to a data folder: \
+             start there and without REDIS_URL, or give another database"
+        );
+    }
+    Ok(())
+}
+
 /// Without a queue that is shared, the database belongs to one folder: the log there has what is not in the table yet.
 async fn check_folder(
     catalog: &dyn Catalog,
@@ -117,8 +132,8 @@ async fn check_folder(
     let kept = catalog.setting(FOLDER, mark.as_bytes()).await?;
     if kept != mark.as_bytes() {
         bail!(
-            "the database that DATABASE_URL names belongs to another data folder than {root}, whose log may have records \
-             that are not in it yet: start there; several processes can share a database if they share a queue (REDIS_URL)"
+            "the database that DATABASE_URL names belongs to another data folder than {root}, or to processes that share a \
+             queue: what is there may not be in the database yet. Start there; several processes can share a database if they share a queue (REDIS_URL)"
         );
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use logmill_test_services::PostgresServer;
+use logmill_test_services::{PostgresServer, RedisServer, RedisServerOptions};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Map, Value, json};
@@ -431,6 +431,9 @@ fn data_of_one_store_never_meet_those_of_the_other() {
         another.contains("belongs to another data folder"),
         "{another}"
     );
+    let redis = RedisServer::start(RedisServerOptions::default());
+    let fleet = in_table(&database).variable("REDIS_URL", redis.url());
+    assert!(log(&fleet).contains("belongs to a data folder"));
     let data = data.setting("STORE__KIND", "segments");
     let contradiction = log(&data.variable("DATABASE_URL", ""));
     assert!(contradiction.contains("are in Postgres"), "{contradiction}");
