@@ -182,7 +182,7 @@ impl Inner {
         let table = snapshot.schema.clone();
         let session = self
             .environment
-            .session(snapshot)
+            .session(&query.tenant, snapshot)
             .map_err(|error| self.translate(&error))?;
         let page = PageQuery {
             session: &session,
@@ -217,7 +217,7 @@ impl Inner {
         let table = snapshot.schema.clone();
         let session = self
             .environment
-            .session(snapshot)
+            .session(&query.tenant, snapshot)
             .map_err(|error| self.translate(&error))?;
         let (columns, warnings) = projection(&table, &query);
         let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
@@ -238,7 +238,7 @@ impl Inner {
         let snapshot = self.store.snapshot(&query.tenant);
         let session = self
             .environment
-            .session(snapshot)
+            .session(&query.tenant, snapshot)
             .map_err(|error| self.translate(&error))?;
         let plan = sql::plan(&session, &query.sql, self.limits.memory_max_bytes).await?;
         self.execute(session, plan, begun)

@@ -26,5 +26,6 @@ mod running;
 mod s3;
 mod security_matrix;
 mod sql;
+mod stores;
 mod tls;
 mod tokens;
