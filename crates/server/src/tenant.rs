@@ -12,16 +12,23 @@ const HEADER: &str = "x-tenant-id";
 #[derive(Clone, Debug)]
 pub(crate) struct Tenant(pub(crate) TenantId);
 
+impl Tenant {
+    fn of(tenant: TenantId) -> Self {
+        logmill_telemetry::record_tenant(tenant.as_str());
+        Self(tenant)
+    }
+}
+
 impl<S: Sync> FromRequestParts<S> for Tenant {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
         let Some(value) = parts.headers.get(HEADER) else {
-            return Ok(Self(TenantId::default_tenant()));
+            return Ok(Self::of(TenantId::default_tenant()));
         };
         let name = String::from_utf8_lossy(value.as_bytes());
         let tenant = name.parse();
-        tenant.map(Self).map_err(|error| {
+        tenant.map(Self::of).map_err(|error| {
             ApiError::bad_request("invalid_tenant", format!("X-Tenant-ID {name:?}: {error}"))
         })
     }

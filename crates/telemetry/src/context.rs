@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::{HeaderMap, StatusCode};
 use opentelemetry::propagation::TextMapPropagator;
-use opentelemetry::trace::{SpanContext, SpanId, Status, TraceContextExt, TraceFlags, TraceId, TraceState};
+use opentelemetry::trace::{
+    SpanContext, SpanId, Status, TraceContextExt, TraceFlags, TraceId, TraceState,
+};
 use opentelemetry_http::HeaderExtractor;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tracing::Span;
@@ -44,7 +46,11 @@ impl TraceContext {
     pub fn to_text(&self) -> String {
         let context = &self.0;
         let flags = context.trace_flags() & TraceFlags::SAMPLED;
-        format!("00-{}-{}-{flags:02x}", context.trace_id(), context.span_id())
+        format!(
+            "00-{}-{}-{flags:02x}",
+            context.trace_id(),
+            context.span_id()
+        )
     }
 
     /// Reads [`TraceContext::to_text`]; `None` for what is no such text, or where nobody wants traces.
@@ -91,7 +97,9 @@ pub fn continue_from_headers(span: &Span, headers: &HeaderMap) {
 /// Links a span to others that led to it: to the first 64 of those that are recorded.
 pub fn link<'a>(span: &Span, contexts: impl IntoIterator<Item = &'a TraceContext>) {
     if is_on() {
-        let recorded = contexts.into_iter().filter(|context| context.0.is_sampled());
+        let recorded = contexts
+            .into_iter()
+            .filter(|context| context.0.is_sampled());
         for context in recorded.take(LINKS_MAX) {
             span.add_link(context.0.clone());
         }
@@ -117,6 +125,13 @@ pub fn begin_request(span: &Span, method: &'static str, route: &str) -> Option<S
     active.update_name(format!("{method} {route}"));
     let context = active.span_context();
     context.is_valid().then(|| context.trace_id().to_string())
+}
+
+/// Says in the current span whose request it is.
+pub fn record_tenant(tenant: &str) {
+    if is_on() {
+        Span::current().set_attribute("logmill.tenant", tenant.to_owned());
+    }
 }
 
 /// Says in the span of an HTTP request how it ended.

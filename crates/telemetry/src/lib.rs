@@ -22,7 +22,7 @@ use crate::metrics::MetricsExport;
 use crate::settings::{MetricsTarget, Settings};
 
 pub use context::{TraceContext, continue_from, continue_from_headers, failed, is_on, link};
-pub use context::{begin_request, end_request};
+pub use context::{begin_request, end_request, record_tenant};
 
 /// The target of spans that are for the log alone: requests of probes and scrapers would be most of all traces.
 pub const UNTRACED: &str = "logmill::untraced";

@@ -181,7 +181,12 @@ impl Times {
     /// A family of Prometheus's as a metric of OTLP's; `None` for kinds that the recorder does not have.
     fn metric(self, family: &Family<'_>) -> Option<Metric> {
         let cumulative = AggregationTemporality::Cumulative as i32;
-        let numbers = || family.samples.iter().filter_map(|sample| self.number(sample));
+        let numbers = || {
+            family
+                .samples
+                .iter()
+                .filter_map(|sample| self.number(sample))
+        };
         let data = match family.kind {
             "counter" => Data::Sum(Sum {
                 data_points: numbers().collect(),

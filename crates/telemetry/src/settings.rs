@@ -66,8 +66,7 @@ impl Signal {
 
     fn is_wanted(self, environment: Environment<'_>) -> Result<bool, Error> {
         let exporter = set(environment, &format!("OTEL_{}_EXPORTER", self.name()));
-        if exporter.as_deref() == Some("none") || self.variable(environment, "ENDPOINT").is_none()
-        {
+        if exporter.as_deref() == Some("none") || self.variable(environment, "ENDPOINT").is_none() {
             return Ok(false);
         }
         match self.variable(environment, "PROTOCOL") {

@@ -61,6 +61,8 @@ pub(crate) fn layer(provider: &SdkTracerProvider) -> Box<dyn Layer<Registry> + S
         .with_target(false)
         .with_level(false)
         .with_tracked_inactivity(false)
+        // Nothing here looks for OpenTelemetry's own notion of a current span.
+        .with_context_activation(false)
         .with_filter(is_ours.with_max_level_hint(LevelFilter::DEBUG))
         .boxed()
 }
