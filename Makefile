@@ -20,9 +20,8 @@ run: ## Build, start a server, load sample data, ask a first question
 	@PROFILE=$(PROFILE) scripts/run.sh
 
 .PHONY: run-worker
-run-worker: ## Run a worker of the pipeline
-	@echo "make run-worker: workers belong to the Redis pipeline, which this version does not have yet;" \
-	      "'make run' serves, stores and answers in one process" >&2; exit 2
+run-worker: build ## Run a worker of a fleet (REDIS_URL=, DATABASE_URL=, LOGMILL_OBJECTS__URL=; ARGS=)
+	@"$$(scripts/binary.sh $(PROFILE))" worker $(ARGS)
 
 .PHONY: seed-db
 seed-db: build ## Send sample data to the server at URL
@@ -37,6 +36,7 @@ lint: ## Check formatting, lints and documentation
 	@cargo fmt --all --check
 	@cargo clippy --workspace --all-targets -- -D warnings
 	@RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
+	@python3 scripts/check_metrics.py
 
 .PHONY: load-test
 load-test: build ## Drive the server at URL with load and measure it
@@ -55,7 +55,14 @@ fuzz: ## Run a fuzz target (TARGET=wal, SECONDS=60; see CONTRIBUTING.md)
 soak: ## Mixed load with restarts, every record checked (SECONDS=120, RATE=4; see docs/operations.md)
 	@PROFILE=$(PROFILE) SECONDS_=$(SECONDS) scripts/soak.sh
 
+.PHONY: stack-up stack-down
+stack-up: build ## Start the processes of a fleet on this machine, with Redis, Postgres and S3 (see scripts/stack.sh)
+	@BINARY="$$(scripts/binary.sh $(PROFILE))" scripts/stack.sh up
+stack-down: ## Stop them
+	@scripts/stack.sh down
+
 .PHONY: docker-up docker-down
-docker-up docker-down:
-	@echo "make $@: the Docker stack belongs to the Redis pipeline, which this version does not have yet;" \
-	      "one binary needs no stack: 'make run'" >&2; exit 2
+docker-up: ## Start the same in containers, watched by Prometheus and Grafana (see docker/README.md)
+	@scripts/docker.sh up
+docker-down: ## Stop the containers; volumes stay
+	@scripts/docker.sh down

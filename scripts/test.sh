@@ -3,21 +3,9 @@
 # with DuckDB and moto's server of S3 in a folder of the user's cache, and the programs of Postgres and Redis.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-venv=${LOGMILL_CACHE:-$HOME/.cache/logmill}/venv
-packages=("duckdb==2.0.1" "moto[server]==5.2.5")
-
-if ! "$venv/bin/python" -c 'import duckdb, moto.server' 2>/dev/null; then
-  mkdir -p "$(dirname "$venv")"
-  if ! python3 -m venv --clear "$venv"; then
-    as_root=$([ "$(id -u)" = 0 ] || echo sudo)
-    $as_root apt-get update
-    $as_root apt-get install -y python3 python3-venv
-    python3 -m venv --clear "$venv"
-  fi
-  "$venv/bin/pip" install --quiet --disable-pip-version-check "${packages[@]}"
-fi
 scripts/services.sh
-export LOGMILL_TEST_PYTHON=$venv/bin/python
+LOGMILL_TEST_PYTHON=$(scripts/python.sh)
+export LOGMILL_TEST_PYTHON
 cargo test --workspace --locked "$@"
 
 # Half a minute of the real binary under mixed load, with restarts; the binary is the one that the tests built.
@@ -26,5 +14,6 @@ cargo build --locked -p logmill
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 LOGMILL_BINARY=$(scripts/binary.sh dev) python3 scripts/test_full_disk.py
+LOGMILL_BINARY=$(scripts/binary.sh dev) python3 scripts/test_stack.py
 python3 scripts/soak.py --binary "$(scripts/binary.sh dev)" --out "$out" --work "$out/work" --seconds 20 --rate 0.5 \
   --restart-interval 5 --check-interval 6 --admin-interval 1.5

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use logmill_model::ErrorKind;
+use logmill_model::{ErrorKind, TenantId};
 
 /// The result of a catalog operation.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -64,6 +64,15 @@ pub enum Error {
     /// A segment that was to be replaced is not there any more.
     #[error("segment {0} is not in the catalog any more: another process replaced or removed it")]
     SegmentGone(String),
+    /// No tenant has this name.
+    #[error("there is no tenant {0}")]
+    UnknownTenant(TenantId),
+    /// A tenant has this name already.
+    #[error("there is a tenant {0} already")]
+    TenantExists(TenantId),
+    /// A key that was to be made is not as keys are.
+    #[error("{0}")]
+    InvalidKey(String),
     /// A row does not read back as what was written.
     #[error("catalog: {table} row {row}: {detail}")]
     Corrupt {
@@ -83,9 +92,12 @@ impl Error {
             Self::Database { source, .. } => kind_of(source),
             Self::TimedOut { .. } => ErrorKind::Unavailable,
             Self::Migrate(_) | Self::TooNew { .. } => ErrorKind::Internal,
-            Self::WatermarkMoved { .. } | Self::Fenced { .. } | Self::SegmentGone(_) => {
-                ErrorKind::Conflict
-            }
+            Self::WatermarkMoved { .. }
+            | Self::Fenced { .. }
+            | Self::SegmentGone(_)
+            | Self::TenantExists(_) => ErrorKind::Conflict,
+            Self::UnknownTenant(_) => ErrorKind::NotFound,
+            Self::InvalidKey(_) => ErrorKind::Invalid,
             Self::Corrupt { .. } => ErrorKind::Corrupt,
         }
     }

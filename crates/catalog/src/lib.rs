@@ -1,9 +1,10 @@
 //! Metadata of the store: which segments there are, how far the queue is consumed, which requests were
-//! answered, who works on what, in one SQL database.
+//! answered, who works on what, who may do what, in one SQL database.
 //!
 //! Invariant: what belongs together (segments, watermark, idempotency keys) changes in one transaction.
 //! SQLite serves one process, Postgres any number; the SQL is the same, and [`Catalog`]'s contract too.
 
+mod access;
 mod error;
 mod fleet;
 mod migrations;
@@ -16,6 +17,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use logmill_model::TenantId;
 
+pub use access::{
+    Access, ApiKey, AuditEntry, AuditFilter, AuditRow, KeyId, KeyRow, KeyState, NAME_MAX_BYTES,
+    NewKey, Reach, ReachError, RetentionOverride, Scope, ScopeError, Scopes, TenantQuotas,
+    TenantRow, issue_key,
+};
 pub use error::{Error, Result};
 pub use fleet::{Changes, JobRun, Lease, LeaseRow, Member, PendingDeletes};
 pub use migrations::{MigrationState, MigrationStatus, Schema};

@@ -24,6 +24,8 @@ macro_rules! migrations {
                 migrations!($folder, 2, "0002", "deletes", ReversibleDown, ".down.sql"),
                 migrations!($folder, 3, "0003", "fleet", ReversibleUp, ".up.sql"),
                 migrations!($folder, 3, "0003", "fleet", ReversibleDown, ".down.sql"),
+                migrations!($folder, 4, "0004", "access", ReversibleUp, ".up.sql"),
+                migrations!($folder, 4, "0004", "access", ReversibleDown, ".down.sql"),
             ]))
         })
     };

@@ -21,13 +21,27 @@ pub use sqlite::SqliteCatalog;
 #[derive(Clone, Copy, Debug)]
 pub enum Value<'a> {
     Integer(i64),
+    OptionalInteger(Option<i64>),
     Text(&'a str),
+    OptionalText(Option<&'a str>),
     Bytes(&'a [u8]),
 }
 
 impl From<i64> for Value<'_> {
     fn from(value: i64) -> Self {
         Self::Integer(value)
+    }
+}
+
+impl From<Option<i64>> for Value<'_> {
+    fn from(value: Option<i64>) -> Self {
+        Self::OptionalInteger(value)
+    }
+}
+
+impl<'a> From<Option<&'a str>> for Value<'a> {
+    fn from(value: Option<&'a str>) -> Self {
+        Self::OptionalText(value)
     }
 }
 
@@ -130,7 +144,9 @@ macro_rules! backend {
                 .iter()
                 .fold(sqlx::query(statement), |query, value| match *value {
                     $crate::sql::Value::Integer(value) => query.bind(value),
+                    $crate::sql::Value::OptionalInteger(value) => query.bind(value),
                     $crate::sql::Value::Text(value) => query.bind(value),
+                    $crate::sql::Value::OptionalText(value) => query.bind(value),
                     $crate::sql::Value::Bytes(value) => query.bind(value),
                 })
         }

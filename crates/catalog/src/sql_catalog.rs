@@ -3,6 +3,7 @@
 //! A transaction that changes what readers see begins with [`changes::begin`]: it takes the next version, and with it the lock
 //! on the one row of `catalog_state`, so that such transactions happen one after the other in both databases.
 
+mod access;
 mod changes;
 mod convert;
 mod deletes;

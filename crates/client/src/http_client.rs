@@ -1,22 +1,29 @@
 //! A small HTTP client: keep-alive, timeouts, and retries of what may be tried again.
 
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use clap::Args;
-use http::{HeaderMap, Method, Request, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
+use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rand::Rng;
+use rustls::crypto::ring;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
 use url::Url;
 
 /// Where the server is, and whose records are meant.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct ServerArguments {
+pub struct ServerArguments {
     /// The server.
     #[arg(
         long,
@@ -28,6 +35,24 @@ pub(crate) struct ServerArguments {
     /// The tenant; the server's default one without it.
     #[arg(long, env = "LOGMILL_TENANT", global = true)]
     pub(crate) tenant: Option<String>,
+    /// An API key, or a token; better given in the environment, where others do not see it.
+    #[arg(long, env = "LOGMILL_API_KEY", global = true, hide_env_values = true)]
+    pub(crate) api_key: Option<String>,
+    /// PEM file of the certificates that vouch for an https server, instead of the system's.
+    #[arg(long, env = "LOGMILL_CA_CERTIFICATE", global = true)]
+    pub(crate) ca_certificate: Option<PathBuf>,
+}
+
+impl ServerArguments {
+    /// Whether there is a key to show to a server.
+    pub fn has_key(&self) -> bool {
+        self.api_key.is_some()
+    }
+
+    /// The tenant, for a command to which it is something else than whose request it is.
+    pub fn take_tenant(&mut self) -> Option<String> {
+        self.tenant.take()
+    }
 }
 
 /// Longest time of one request: longer than the server lets a query run.
@@ -42,9 +67,10 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 /// A client of one server.
 #[derive(Clone, Debug)]
 pub(crate) struct HttpClient {
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     url: Url,
-    tenant: Option<String>,
+    /// Of every request.
+    headers: HeaderMap,
 }
 
 /// An answer that was read whole.
@@ -67,8 +93,8 @@ pub(crate) struct Outgoing {
 impl HttpClient {
     pub(crate) fn new(arguments: &ServerArguments) -> anyhow::Result<Self> {
         let url = arguments.url.clone();
-        if url.scheme() != "http" {
-            bail!("{url}: only http:// URLs are supported; put a TLS proxy in between for https");
+        if !matches!(url.scheme(), "http" | "https") {
+            bail!("{url}: only http:// and https:// URLs are supported");
         }
         if url.host_str().is_none() {
             bail!("{url}: the URL has no host");
@@ -76,13 +102,32 @@ impl HttpClient {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        connector.enforce_http(false);
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls(&url, arguments.ca_certificate.as_deref())?)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(connector);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .build::<_, Full<Bytes>>(connector);
+        let mut headers = HeaderMap::new();
+        if let Some(tenant) = &arguments.tenant {
+            let value = tenant
+                .parse()
+                .with_context(|| format!("--tenant {tenant:?}"))?;
+            headers.insert("x-tenant-id", value);
+        }
+        if let Some(key) = &arguments.api_key {
+            let value = format!("Bearer {}", key.trim());
+            let mut value = HeaderValue::from_str(&value).context("--api-key")?;
+            value.set_sensitive(true);
+            headers.insert(header::AUTHORIZATION, value);
+        }
         Ok(Self {
             client,
             url,
-            tenant: arguments.tenant.clone(),
+            headers,
         })
     }
 
@@ -102,12 +147,10 @@ impl HttpClient {
             .body(Full::new(outgoing.body.clone()))
             .context("building a request")?;
         *request.headers_mut() = outgoing.headers.clone();
-        if let Some(tenant) = &self.tenant {
-            let value = tenant
-                .parse()
-                .with_context(|| format!("--tenant {tenant:?}"))?;
-            request.headers_mut().insert("x-tenant-id", value);
-        }
+        let own = self.headers.iter();
+        request
+            .headers_mut()
+            .extend(own.map(|(name, value)| (name.clone(), value.clone())));
         let sent = tokio::time::timeout(REQUEST_TIMEOUT, self.client.request(request)).await;
         match sent {
             Ok(Ok(response)) => Ok(response),
@@ -174,6 +217,30 @@ impl HttpClient {
             pause = (pause * 2).min(BACKOFF.1);
         }
     }
+}
+
+/// Whom to believe that a server is who it says.
+fn tls(url: &Url, ca_certificate: Option<&Path>) -> anyhow::Result<ClientConfig> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?;
+    let builder = match ca_certificate {
+        Some(path) => {
+            let problem = || format!("--ca-certificate {}", path.display());
+            let mut roots = RootCertStore::empty();
+            for certificate in CertificateDer::pem_file_iter(path).with_context(problem)? {
+                roots.add(certificate.with_context(problem)?)?;
+            }
+            if roots.is_empty() {
+                bail!("{}: there is no certificate in it", problem());
+            }
+            builder.with_root_certificates(roots)
+        }
+        None if url.scheme() == "https" => builder
+            .with_native_roots()
+            .context("reading the system's certificates")?,
+        None => builder.with_root_certificates(RootCertStore::empty()),
+    };
+    Ok(builder.with_no_client_auth())
 }
 
 /// Whether the same request may succeed later.

@@ -2,6 +2,7 @@
 //!
 //! Invariant: everything goes through the HTTP surface, as any other client's requests do.
 
+mod administration;
 mod dlq;
 mod http_client;
 mod ingest;
@@ -14,9 +15,12 @@ mod server_process;
 mod sql;
 mod units;
 
+pub use administration::Administration;
 pub use dlq::DlqArguments;
+pub use http_client::ServerArguments;
 pub use ingest::IngestArguments;
 pub use load_test::LoadTestArguments;
 pub use query::QueryArguments;
 pub use seed::SeedArguments;
 pub use sql::SqlArguments;
+pub use units::{parse_bytes, parse_duration};

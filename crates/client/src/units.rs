@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// `1MB`, `64KiB`, `300` as bytes; powers of 1000 without the `i`, of 1024 with it.
-pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
+/// `1MB`, `64KiB`, `300` as bytes; powers of 1000 without the `i`, of 1024 with it; the error is for people.
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
     let (number, unit) = split(text);
     let factor: u64 = match unit.to_ascii_lowercase().as_str() {
         "" | "b" => 1,
@@ -22,8 +22,8 @@ pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
     scale(number, factor).ok_or_else(|| format!("{text:?} is not a size such as 1MB or 64KiB"))
 }
 
-/// `30s`, `24h`, `250ms`, `1h30m`.
-pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+/// `30s`, `24h`, `250ms`, `1h30m`; the error is for people.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is not a duration such as 30s, 24h or 1h30m");
     let mut total = Duration::ZERO;
     let mut rest = text.trim();

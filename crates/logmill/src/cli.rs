@@ -8,8 +8,10 @@ use logmill_client::{
 };
 
 use crate::doctor::DoctorArguments;
+use crate::key::KeyArguments;
 use crate::migrate::MigrateArguments;
 use crate::serve::ServeArguments;
+use crate::tenant::TenantArguments;
 
 /// Takes logs in, keeps them, and answers questions about them.
 #[derive(Debug, Parser)]
@@ -40,6 +42,10 @@ enum Command {
     Seed(SeedArguments),
     /// Drive a server with load and measure it.
     LoadTest(LoadTestArguments),
+    /// Make, list and revoke API keys.
+    Key(KeyArguments),
+    /// Make, list, change and disable tenants.
+    Tenant(TenantArguments),
     /// Look at entries of the queue that could not be taken; retry or drop them.
     Dlq(DlqArguments),
     /// Show, apply or take back the catalog's schema migrations.
@@ -57,13 +63,15 @@ impl Arguments {
         runtime.block_on(async {
             match self.command {
                 Command::Serve(arguments) => arguments.run().await,
-                Command::Worker(arguments) => arguments.as_worker()?.run().await,
+                Command::Worker(arguments) => arguments.into_worker()?.run().await,
                 Command::Dlq(arguments) => arguments.run().await,
                 Command::Ingest(arguments) => arguments.run().await,
                 Command::Query(arguments) => arguments.run().await,
                 Command::Sql(arguments) => arguments.run().await,
                 Command::Seed(arguments) => arguments.run().await,
                 Command::LoadTest(arguments) => arguments.run().await,
+                Command::Key(arguments) => arguments.run().await,
+                Command::Tenant(arguments) => arguments.run().await,
                 Command::Migrate(arguments) => arguments.run().await,
                 Command::Doctor(arguments) => arguments.run().await,
             }

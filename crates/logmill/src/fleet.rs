@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use bytes::Bytes;
 use logmill_catalog::Catalog;
 use logmill_model::Clock;
 use logmill_queue::RedisQueue;
@@ -19,6 +20,8 @@ use crate::settings::Settings;
 const PARTITIONS: &str = "queue_partitions";
 /// Name under which the catalog keeps the fleet's identity.
 const IDENTITY: &str = "fleet_id";
+/// The object that has it as well.
+const MARK: &str = "fleet";
 
 /// Connects to what the processes share and joins them.
 pub(crate) async fn join(
@@ -81,24 +84,23 @@ async fn partitions(settings: &Settings, catalog: &dyn Catalog) -> anyhow::Resul
     Ok(partitions)
 }
 
+/// The fleet whose mark the object store has.
+async fn mark_of(objects: &dyn ObjectStore) -> anyhow::Result<Option<Bytes>> {
+    let reading = "reading the object store's mark";
+    match objects.get(&ObjectPath::from(MARK)).await {
+        Ok(found) => Ok(Some(found.bytes().await.context(reading)?)),
+        Err(object_store::Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error).context(reading),
+    }
+}
+
 /// Refuses an object store that is not the one of the other processes: a mark in it has to have the name that the catalog
 /// has.
 async fn check_objects(catalog: &dyn Catalog, objects: &dyn ObjectStore) -> anyhow::Result<()> {
     let fresh = Ulid::generate().to_string();
     let identity = catalog.setting(IDENTITY, fresh.as_bytes()).await?;
     let identity = String::from_utf8_lossy(&identity).into_owned();
-    let mark = ObjectPath::from("fleet");
-    let found = match objects.get(&mark).await {
-        Ok(found) => Some(
-            found
-                .bytes()
-                .await
-                .context("reading the object store's mark")?,
-        ),
-        Err(object_store::Error::NotFound { .. }) => None,
-        Err(error) => return Err(error).context("reading the object store's mark"),
-    };
-    match found {
+    match mark_of(objects).await? {
         Some(found) if found == identity.as_bytes() => Ok(()),
         Some(found) => bail!(
             "the object store belongs to the fleet {}, and the catalog to the fleet {identity}: \
@@ -106,10 +108,19 @@ async fn check_objects(catalog: &dyn Catalog, objects: &dyn ObjectStore) -> anyh
             String::from_utf8_lossy(&found)
         ),
         None if catalog.tenants().await?.is_empty() => {
-            let mark_it = objects
-                .put(&mark, PutPayload::from(identity.into_bytes()))
-                .await;
-            mark_it.context("marking the object store").map(|_| ())
+            let mark = PutPayload::from(identity.clone().into_bytes());
+            match objects.put(&ObjectPath::from(MARK), mark).await {
+                Ok(_) => Ok(()),
+                // Another process that begins now may have been faster.
+                Err(_)
+                    if mark_of(objects)
+                        .await?
+                        .is_some_and(|found| found == identity) =>
+                {
+                    Ok(())
+                }
+                Err(error) => Err(error).context("marking the object store"),
+            }
         }
         None => bail!(
             "the catalog knows segments, and this object store has never seen the fleet {identity}: \

@@ -2,12 +2,15 @@
 
 mod cli;
 mod data_dir;
+mod direct;
 mod doctor;
 mod fleet;
+mod key;
 mod logging;
 mod migrate;
 mod serve;
 mod settings;
+mod tenant;
 
 use std::process::ExitCode;
 

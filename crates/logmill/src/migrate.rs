@@ -104,12 +104,12 @@ fn check(to: Option<i64>, status: &[MigrationStatus]) -> anyhow::Result<()> {
 
 /// The applied migrations after `to`, or only the last one.
 fn taken_back(status: &[MigrationStatus], to: Option<i64>) -> Vec<&MigrationStatus> {
-    let applied = status
+    let mut applied = status
         .iter()
         .filter(|migration| migration.state == MigrationState::Applied);
     match to {
         Some(to) => applied.filter(|migration| migration.version > to).collect(),
-        None => applied.last().into_iter().collect(),
+        None => applied.next_back().into_iter().collect(),
     }
 }
 

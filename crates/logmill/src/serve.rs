@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Args;
-use logmill_catalog::{Catalog, PostgresCatalog, SqliteCatalog};
+use logmill_catalog::{Access, Catalog, PostgresCatalog, SqliteCatalog};
 use logmill_model::{Clock, SystemClock};
 use logmill_query::Engine;
-use logmill_server::{AppState, MetricsHandle};
+use logmill_server::{AppState, Auth, LocalQuotas, MetricsHandle, Tls};
 use logmill_store::{Role, Store, object_storage};
 use logmill_telemetry::{Service, Telemetry};
 use tokio::net::TcpListener;
@@ -74,7 +74,7 @@ impl From<RoleArgument> for Role {
 
 impl ServeArguments {
     /// The same with the role of a worker.
-    pub(crate) fn as_worker(self) -> anyhow::Result<Self> {
+    pub(crate) fn into_worker(self) -> anyhow::Result<Self> {
         if self
             .role
             .is_some_and(|role| !matches!(role, RoleArgument::Worker))
@@ -115,13 +115,21 @@ async fn serve(settings: Settings, telemetry: &mut Telemetry) -> anyhow::Result<
         .await
         .with_context(|| format!("listening on {}", settings.listen))?;
     let address = listener.local_addr()?;
+    let tls = Tls::open(&settings.server).await?;
     let stop = stop_on_signal()?;
     let metrics = logmill_server::install_metrics()?;
     let data_dir = DataDir::create(&settings.data_dir)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
 
-    let catalog = open_catalog(&settings, &data_dir).await?;
+    let (catalog, access) = open_catalog(&settings, &data_dir).await?;
     let cursor_key = cursor_key(catalog.as_ref()).await?;
+    let auth = Auth::open(
+        settings.auth.clone(),
+        access,
+        Arc::new(LocalQuotas::default()),
+        clock.clone(),
+    );
+    let auth = auth.await.map_err(anyhow::Error::msg)?;
     let store = if settings.is_fleet() {
         fleet::join(&settings, &data_dir, catalog, &clock, address).await?
     } else {
@@ -131,15 +139,16 @@ async fn serve(settings: Settings, telemetry: &mut Telemetry) -> anyhow::Result<
     let engine = Engine::new(store.clone(), settings.query.clone(), cursor_key)?;
 
     let role = settings.role.as_str();
-    tracing::info!(%address, role, data_dir = %settings.data_dir.display(), version = env!("CARGO_PKG_VERSION"), "listening");
+    tracing::info!(%address, role, data_dir = %settings.data_dir.display(), tls = tls.is_some(), version = env!("CARGO_PKG_VERSION"), "listening");
     let state = AppState::new(
         store.clone(),
         Arc::new(engine),
         clock,
         metrics,
         settings.server,
+        auth,
     );
-    let served = logmill_server::serve(listener, state, stop).await;
+    let served = logmill_server::serve(listener, tls, state, stop).await;
     tracing::info!("stopping: flushing what is in memory");
     store.shutdown().await.context("shutting the store down")?;
     served?;
@@ -163,13 +172,18 @@ fn export_metrics(
     Ok(())
 }
 
-async fn open_catalog(settings: &Settings, data_dir: &DataDir) -> anyhow::Result<Arc<dyn Catalog>> {
-    Ok(if settings.is_fleet() {
+/// The catalog, as the store and as those who check credentials see it.
+async fn open_catalog(
+    settings: &Settings,
+    data_dir: &DataDir,
+) -> anyhow::Result<(Arc<dyn Catalog>, Arc<dyn Access>)> {
+    if settings.is_fleet() {
         let catalog = PostgresCatalog::connect(&settings.database_url, &settings.catalog).await;
-        Arc::new(catalog.context("opening the catalog that DATABASE_URL names")?)
-    } else {
-        Arc::new(SqliteCatalog::open(&data_dir.catalog()).await?)
-    })
+        let catalog = Arc::new(catalog.context("opening the catalog that DATABASE_URL names")?);
+        return Ok((catalog.clone(), catalog));
+    }
+    let catalog = Arc::new(SqliteCatalog::open(&data_dir.catalog()).await?);
+    Ok((catalog.clone(), catalog))
 }
 
 async fn open_store(

@@ -10,7 +10,7 @@ use logmill_catalog::PostgresOptions;
 use logmill_model::TenantId;
 use logmill_query_api::{DeletePredicate, QueryLimits};
 use logmill_queue::RedisOptions;
-use logmill_server::ServerOptions;
+use logmill_server::{AuthMode, AuthOptions, ServerOptions};
 use logmill_store::object_storage::ObjectStorageOptions;
 use logmill_store::{FleetOptions, Role, StoreOptions};
 use serde::{Deserialize, Serialize};
@@ -19,10 +19,12 @@ use serde::{Deserialize, Serialize};
 pub(crate) const DEFAULT_FILE: &str = "logmill.toml";
 
 /// `LOGMILL_*` variables that are not settings of the server: the client's, and those of tests.
-const NOT_SETTINGS: [&str; 9] = [
+const NOT_SETTINGS: [&str; 11] = [
     "config",
     "url",
     "tenant",
+    "api_key",
+    "ca_certificate",
     "loghub",
     "bench_file",
     "corpus_gen",
@@ -45,6 +47,8 @@ pub(crate) struct Settings {
     pub(crate) log: LogSettings,
     /// The HTTP surface.
     pub(crate) server: ServerOptions,
+    /// Who is asked for credentials, and which ones are good.
+    pub(crate) auth: AuthOptions,
     /// The storage engine.
     pub(crate) store: StoreOptions,
     /// Where segments are.
@@ -97,6 +101,7 @@ impl Default for Settings {
             insecure_no_auth: false,
             log: LogSettings::default(),
             server: ServerOptions::default(),
+            auth: AuthOptions::default(),
             store: StoreOptions::default(),
             objects: ObjectStorageOptions::default(),
             query: QueryLimits::default(),
@@ -205,12 +210,16 @@ impl Settings {
 
     /// Refuses settings that contradict each other.
     fn check(&self) -> anyhow::Result<()> {
-        if !self.listen.ip().is_loopback() && !self.insecure_no_auth {
+        let asks = self.auth.mode == AuthMode::Required;
+        if !self.listen.ip().is_loopback() && !asks && !self.insecure_no_auth {
             bail!(
                 "{} is reachable from other machines and nobody would be asked for credentials: \
-                 listen on a loopback address, or accept that with --insecure-no-auth",
+                 set auth.mode to required, listen on a loopback address, or accept that with --insecure-no-auth",
                 self.listen
             );
+        }
+        if let Err(problem) = self.auth.check() {
+            bail!("{problem}");
         }
         self.check_fleet()?;
         if self.store.flush_bytes > self.store.memtable_max_bytes {
@@ -290,6 +299,9 @@ mod tests {
         };
         let error = open.check().unwrap_err().to_string();
         assert!(error.contains("--insecure-no-auth"), "{error}");
+        let mut asks = open.clone();
+        asks.auth.mode = AuthMode::Required;
+        asks.check().unwrap();
         Settings {
             insecure_no_auth: true,
             ..open

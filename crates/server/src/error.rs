@@ -19,6 +19,10 @@ pub(crate) struct ApiError {
     pub(crate) status: StatusCode,
     pub(crate) code: &'static str,
     pub(crate) message: String,
+    /// For 429 and 503: when to send again, where it is not the usual time.
+    pub(crate) retry_after_seconds: Option<u64>,
+    /// The tenant's quota that is used up.
+    pub(crate) quota: Option<&'static str>,
 }
 
 /// The body of every error.
@@ -37,6 +41,9 @@ struct ErrorDetail {
     message: String,
     /// The request's id, as in the header `X-Request-ID` and in the server's log.
     request_id: String,
+    /// Of 429 `quota_exceeded`: which one, as the tenant's settings call it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quota: Option<&'static str>,
 }
 
 /// The status of a kind of error.
@@ -59,6 +66,8 @@ impl ApiError {
             status,
             code,
             message: message.into(),
+            retry_after_seconds: None,
+            quota: None,
         }
     }
 
@@ -127,6 +136,19 @@ impl From<logmill_store::Error> for ApiError {
     }
 }
 
+impl From<logmill_catalog::Error> for ApiError {
+    fn from(error: logmill_catalog::Error) -> Self {
+        use logmill_catalog::Error;
+        let code = match &error {
+            Error::UnknownTenant(_) => "unknown_tenant",
+            Error::TenantExists(_) => "tenant_exists",
+            Error::InvalidKey(_) => "invalid_key",
+            other => other.kind().as_str(),
+        };
+        Self::of(error.kind(), code, &error)
+    }
+}
+
 impl From<logmill_query_api::Error> for ApiError {
     fn from(error: logmill_query_api::Error) -> Self {
         Self::of(error.kind(), error.code(), &error)
@@ -162,14 +184,21 @@ impl IntoResponse for ApiError {
             code: self.code.to_owned(),
             message: self.message,
             request_id: request_id::current(),
+            quota: self.quota,
         };
         let mut response = (self.status, Json(ErrorBody { error: detail })).into_response();
         if matches!(
             self.status,
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
         ) {
-            let seconds = HeaderValue::from(RETRY_AFTER_SECONDS);
+            let seconds = self.retry_after_seconds.unwrap_or(RETRY_AFTER_SECONDS);
+            let seconds = HeaderValue::from(seconds);
             response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            let challenge = HeaderValue::from_static("Bearer realm=\"logmill\"");
+            let headers = response.headers_mut();
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
         }
         response
     }

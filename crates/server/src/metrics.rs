@@ -34,7 +34,7 @@ const SECONDS: [f64; 14] = [
 ];
 const ENTRIES: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 128.0, 512.0];
 
-const COUNTERS: [(&str, &str); 29] = [
+const COUNTERS: [(&str, &str); 32] = [
     (
         "logmill_http_requests_total",
         "Requests by method, route and status.",
@@ -123,6 +123,18 @@ const COUNTERS: [(&str, &str); 29] = [
         "Connections given up because their client took nothing of an answer.",
     ),
     (
+        "logmill_auth_failures_total",
+        "Credentials that were not accepted, by reason.",
+    ),
+    (
+        "logmill_quota_refusals_total",
+        "Requests that were refused because of a tenant's quota, by quota.",
+    ),
+    (
+        "logmill_audit_lost_total",
+        "Entries of the audit log that could not be written.",
+    ),
+    (
         "logmill_queue_appended_entries_total",
         "Entries appended to the queue in Redis.",
     ),
@@ -144,7 +156,7 @@ const COUNTERS: [(&str, &str); 29] = [
     ),
 ];
 /// Counters with labels; their series are made one by one.
-const LABELLED: [&str; 9] = [
+const LABELLED: [&str; 11] = [
     "logmill_http_requests_total",
     "logmill_ingest_records_total",
     "logmill_ingest_bytes_total",
@@ -152,6 +164,8 @@ const LABELLED: [&str; 9] = [
     "logmill_query_failures_total",
     "logmill_object_requests_total",
     "logmill_object_cache_failures_total",
+    "logmill_auth_failures_total",
+    "logmill_quota_refusals_total",
     "logmill_retries_total",
     "logmill_retries_exhausted_total",
 ];

@@ -4,6 +4,8 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
+
 use crate::AppState;
 use crate::routes::{admin, fleet, health, ingest, query, sql};
 
@@ -14,43 +16,73 @@ use crate::routes::{admin, fleet, health, ingest, query, sql};
         title = "Logmill",
         description = "Takes logs in, keeps them, and answers questions about them. \
                        Errors have one shape everywhere; times may be RFC 3339, epochs in s, ms, us or ns, or relative \
-                       (`now`, `-15m`, `now-1h`); the tenant is the header `X-Tenant-ID`, `default` without it.",
+                       (`now`, `-15m`, `now-1h`); the tenant is the credential's, or the header `X-Tenant-ID` where the credential \
+                       allows it, `default` without both.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     tags(
         (name = "ingest", description = "Records in."),
         (name = "ask", description = "Records and answers out."),
-        (name = "operation", description = "Health, metrics, administration.")
-    )
+        (name = "operation", description = "Health, metrics, administration."),
+        (name = "access", description = "Tenants, keys, and the log of what was done.")
+    ),
+    modifiers(&Credentials),
+    security(("bearer" = []), ("basic" = []), ("key" = []))
 )]
 struct Document;
 
-/// All routes that the document describes.
-pub(crate) fn routes() -> OpenApiRouter<AppState> {
+/// The ways to show a credential.
+struct Credentials;
+
+impl utoipa::Modify for Credentials {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let components = document.components.get_or_insert_default();
+        let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        let basic = SecurityScheme::Http(Http::new(HttpAuthScheme::Basic));
+        let key = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-API-Key")));
+        components.add_security_scheme("bearer", bearer);
+        components.add_security_scheme("basic", basic);
+        components.add_security_scheme("key", key);
+    }
+}
+
+/// Routes that are answered without a credential, or ask for it themselves.
+pub(crate) fn open_routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::with_openapi(Document::openapi())
-        .routes(routes!(ingest::ingest))
-        .routes(routes!(query::post_query, query::get_query))
-        .routes(routes!(sql::sql))
         .routes(routes!(health::health))
         .routes(routes!(health::ready))
         .routes(routes!(health::metrics))
+        .route("/", axum::routing::get(health::home))
+}
+
+/// Routes that take a credential.
+pub(crate) fn protected_routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(ingest::ingest))
+        .routes(routes!(query::post_query, query::get_query))
+        .routes(routes!(sql::sql))
         .routes(routes!(admin::flush))
         .routes(routes!(admin::compact))
         .routes(routes!(admin::segments))
         .routes(routes!(admin::delete))
         .routes(routes!(admin::deletes))
         .routes(routes!(admin::delete_status))
+        .routes(routes!(admin::tenants::list, admin::tenants::create))
+        .routes(routes!(admin::tenants::show, admin::tenants::change))
+        .routes(routes!(admin::keys::list, admin::keys::create))
+        .routes(routes!(admin::keys::show, admin::keys::revoke))
+        .routes(routes!(admin::audit::audit))
         .routes(routes!(fleet::processes))
         .routes(routes!(fleet::jobs))
         .routes(routes!(fleet::letters))
         .routes(routes!(fleet::letter, fleet::drop_letter))
         .routes(routes!(fleet::retry_letter))
-        .route("/", axum::routing::get(health::home))
 }
 
 /// The document as JSON.
 pub fn document() -> Result<String, serde_json::Error> {
-    routes().into_openapi().to_pretty_json()
+    let routes = open_routes().merge(protected_routes());
+    routes.into_openapi().to_pretty_json()
 }
 
 #[cfg(test)]

@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServerOptions {
+    /// PEM file of the certificate and those above it; empty for plain HTTP. It is followed when it changes.
+    pub tls_certificate: String,
+    /// PEM file of the certificate's private key.
+    pub tls_key: String,
     /// Longest request body as it arrives.
     pub body_max_bytes: u64,
     /// Longest request body once decompressed.
@@ -39,6 +43,8 @@ impl Default for ServerOptions {
     fn default() -> Self {
         let limits = DecodeLimits::default();
         Self {
+            tls_certificate: String::new(),
+            tls_key: String::new(),
             body_max_bytes: 64 << 20,
             decompressed_max_bytes: 64 << 20,
             inflight_max_bytes: 128 << 20,

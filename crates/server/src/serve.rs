@@ -1,6 +1,7 @@
 //! Connections: accepted, served, and ended in order.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,8 +21,10 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::auth::{self, RemoteAddress};
 use crate::error::ApiError;
 use crate::options::size;
+use crate::tls::Tls;
 use crate::write_timeout::WriteTimeout;
 use crate::{AppState, body, openapi, request_id, role};
 
@@ -31,14 +34,19 @@ pub enum Error {
     /// The metrics recorder could not be installed.
     #[error("installing the metrics: {0}")]
     Metrics(String),
+    /// Certificate or key are not good.
+    #[error("TLS: {0}")]
+    Tls(String),
 }
 
 /// Pause after an accept that failed (no file descriptors left, for instance).
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// Serves connections of `listener` until `stop` is cancelled, then finishes the requests under way within the grace.
+/// Serves connections of `listener`, in plain HTTP or secured by `tls`, until `stop` is cancelled, then finishes the
+/// requests under way within the grace.
 pub async fn serve(
     listener: TcpListener,
+    tls: Option<Arc<Tls>>,
     state: AppState,
     stop: CancellationToken,
 ) -> Result<(), Error> {
@@ -54,6 +62,13 @@ pub async fn serve(
     let builder = Arc::new(builder);
     let graceful = GracefulShutdown::new();
     let upkeep = AbortOnDrop(tokio::spawn(keep_metrics(state.clone())));
+    let auth = state.auth.clone();
+    let access = AbortOnDrop(tokio::spawn(async move { auth.keep_up().await }));
+    let certificate = tls.clone().map(|tls| {
+        let follow = async move { tls.keep_up().await };
+        AbortOnDrop(tokio::spawn(follow))
+    });
+    let handshake_timeout = Duration::from_millis(options.header_timeout_ms);
     let mut connections = JoinSet::new();
     let places = Arc::new(Semaphore::new(
         size(options.connections_max).min(Semaphore::MAX_PERMITS),
@@ -64,17 +79,29 @@ pub async fn serve(
             Some(_ended) = connections.join_next() => continue,
             stream = accept(&listener, &places) => stream,
         };
-        let Some((stream, place)) = stream else {
+        let Some((stream, peer, place)) = stream else {
             continue;
         };
-        let service = service(router.clone());
+        let service = service(router.clone(), RemoteAddress(peer));
         let stream = WriteTimeout::new(stream, write_timeout);
-        let connection = builder
-            .serve_connection(TokioIo::new(stream), service)
-            .into_owned();
-        let connection = graceful.watch(connection);
+        let (builder, watcher) = (builder.clone(), graceful.watcher());
+        let (acceptor, stopped) = (tls.as_ref().map(|tls| tls.acceptor()), stop.clone());
         connections.spawn(async move {
-            if let Err(error) = connection.await {
+            let served = async {
+                let Some(acceptor) = acceptor else {
+                    let connection = builder.serve_connection(TokioIo::new(stream), service);
+                    return watcher.watch(connection.into_owned()).await;
+                };
+                let secured = tokio::time::timeout(handshake_timeout, acceptor.accept(stream));
+                let stream = tokio::select! {
+                    secured = secured => secured??,
+                    // Nothing was asked yet.
+                    () = stopped.cancelled() => return Ok(()),
+                };
+                let connection = builder.serve_connection(TokioIo::new(stream), service);
+                watcher.watch(connection.into_owned()).await
+            };
+            if let Err(error) = served.await {
                 tracing::debug!(%error, "a connection ended early");
             }
             drop(place);
@@ -92,7 +119,8 @@ pub async fn serve(
             "requests were still under way after the grace; they are broken off"
         );
     }
-    drop(upkeep);
+    drop((upkeep, access, certificate));
+    state.auth.finish().await;
     Ok(())
 }
 
@@ -119,14 +147,14 @@ impl Drop for AbortOnDrop {
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
-) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, IpAddr, tokio::sync::OwnedSemaphorePermit)> {
     let place = places.clone().acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((stream, _)) => {
+        Ok((stream, peer)) => {
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "TCP_NODELAY");
             }
-            Some((stream, place))
+            Some((stream, peer.ip(), place))
         }
         Err(error) => {
             tracing::warn!(%error, "accepting a connection failed");
@@ -138,27 +166,37 @@ async fn accept(
 
 fn service(
     router: Router,
+    peer: RemoteAddress,
 ) -> impl hyper::service::Service<
     http::Request<Incoming>,
     Response = Response,
     Error = Infallible,
     Future = impl Future<Output = Result<Response, Infallible>> + Send,
 > + Clone {
-    service_fn(move |request: http::Request<Incoming>| {
+    service_fn(move |mut request: http::Request<Incoming>| {
         let router = router.clone();
+        request.extensions_mut().insert(peer);
         async move { router.oneshot(request.map(axum::body::Body::new)).await }
     })
 }
 
 /// All routes and what is around them.
 fn router(state: AppState) -> Router {
-    let (router, document) = openapi::routes().split_for_parts();
+    let mut protected = openapi::protected_routes();
+    if state.auth.is_required() {
+        let auth = state.auth.clone();
+        let layer = middleware::from_fn_with_state(auth, auth::require_credential);
+        protected = protected.route_layer(layer);
+    }
+    let (router, document) = openapi::open_routes().merge(protected).split_for_parts();
     for (route, item) in &document.paths.paths {
-        for (method, operation) in [
+        let operations = [
             ("GET", &item.get),
             ("POST", &item.post),
+            ("PATCH", &item.patch),
             ("DELETE", &item.delete),
-        ] {
+        ];
+        for (method, operation) in operations {
             if operation.is_some() {
                 crate::metrics::begin_route(method, route);
             }

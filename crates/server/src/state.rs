@@ -10,6 +10,7 @@ use logmill_store::Store;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
+use crate::auth::Auth;
 use crate::budget::Budget;
 use crate::metrics::MetricsHandle;
 use crate::options::ServerOptions;
@@ -22,21 +23,24 @@ pub struct AppState {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: MetricsHandle,
     pub(crate) options: Arc<ServerOptions>,
+    pub(crate) auth: Arc<Auth>,
     pub(crate) budget: Arc<Budget>,
     pub(crate) workbenches: Arc<Workbenches>,
     stopping: Arc<AtomicBool>,
 }
 
 impl AppState {
-    /// The state of a server over a store and an engine.
+    /// The state of a server over a store and an engine. The store learns of the tenants' retention.
     pub fn new(
         store: Arc<Store>,
         engine: Arc<dyn QueryEngine>,
         clock: Arc<dyn Clock>,
         metrics: MetricsHandle,
         options: ServerOptions,
+        auth: Arc<Auth>,
     ) -> Self {
         let processors = std::thread::available_parallelism().map_or(2, usize::from);
+        store.set_access(auth.access.clone());
         Self {
             store,
             engine,
@@ -44,6 +48,7 @@ impl AppState {
             metrics,
             budget: Budget::new(options.inflight_max_bytes),
             options: Arc::new(options),
+            auth,
             workbenches: Arc::new(Workbenches::new(processors)),
             stopping: Arc::default(),
         }

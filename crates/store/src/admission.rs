@@ -29,13 +29,16 @@ impl ColumnAdmission {
     }
 
     /// Whether an attribute of this name gets a column: it has one already, or the bound allows one more
-    /// (which is then taken).
-    pub fn admit(&self, name: &str) -> bool {
+    /// (which is then taken). `quota` is a bound of the tenant's own; the smaller one holds.
+    pub fn admit(&self, name: &str, quota: Option<u64>) -> bool {
         if is_ours(name) || self.names.read().contains(name) {
             return true;
         }
+        let quota = quota.map_or(usize::MAX, |quota| {
+            usize::try_from(quota).unwrap_or(usize::MAX)
+        });
         let mut names = self.names.write();
-        if names.len() >= self.limit {
+        if names.len() >= self.limit.min(quota) {
             return names.contains(name);
         }
         names.insert(Box::from(name));
@@ -55,10 +58,19 @@ mod tests {
     #[test]
     fn columns_are_admitted_up_to_the_bound() {
         let columns = ColumnAdmission::new(2);
-        assert!(columns.admit("a") && columns.admit("b"));
-        assert!(!columns.admit("c"));
-        assert!(columns.admit("a") && columns.admit("message"));
+        assert!(columns.admit("a", None) && columns.admit("b", Some(100)));
+        assert!(!columns.admit("c", None) && !columns.admit("c", Some(100)));
+        assert!(columns.admit("a", None) && columns.admit("message", None));
         columns.insert("c");
-        assert!(columns.admit("c"), "one that is there is there");
+        assert!(columns.admit("c", None), "one that is there is there");
+    }
+
+    #[test]
+    fn a_quota_is_a_bound_of_its_own() {
+        let columns = ColumnAdmission::new(10);
+        assert!(columns.admit("a", Some(1)));
+        assert!(!columns.admit("b", Some(1)));
+        assert!(columns.admit("a", Some(0)) && columns.admit("level", Some(0)));
+        assert!(columns.admit("b", Some(2)));
     }
 }

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use logmill_catalog::{DeleteId, DeleteRow, SegmentId};
+use logmill_catalog::{Access, DeleteId, DeleteRow, RetentionOverride, SegmentId};
 use logmill_model::TenantId;
 use ulid::Ulid;
 
-use crate::{PendingDelete, Result, RetentionRule, SegmentHandle, Store};
+use crate::{PendingDelete, Result, RetentionRule, SegmentHandle, Store, TenantRetention};
 
 const MILLISECOND_NS: i64 = 1_000_000;
 
@@ -19,7 +19,8 @@ impl Store {
         self.reconcile_if_wanted().await?;
         // No flush may add segments between choosing and removing.
         let one_at_a_time = self.flush_state.lock().await;
-        let gone = self.expired_segments();
+        let overrides = self.retention_overrides().await?;
+        let gone = self.expired_segments(&overrides);
         if !gone.is_empty() {
             self.remove_expired(&gone).await?;
         }
@@ -66,7 +67,10 @@ impl Store {
     }
 
     /// Segments that are too old, and the oldest of what is too much.
-    fn expired_segments(&self) -> Vec<Arc<SegmentHandle>> {
+    fn expired_segments(
+        &self,
+        overrides: &BTreeMap<TenantId, RetentionOverride>,
+    ) -> Vec<Arc<SegmentHandle>> {
         let retention = &self.options.retention;
         let mut segments: Vec<_> = self.state.read().segments().cloned().collect();
         segments.sort_by_key(|segment| segment.row().max_timestamp_ns);
@@ -78,11 +82,11 @@ impl Store {
         let too_much = |limit: u64, bytes: u64| limit > 0 && bytes > limit;
         segments.retain(|segment| {
             let row = segment.row();
-            let own = retention.tenants.get(row.tenant.as_str());
+            let own = overrides.get(&row.tenant).copied().unwrap_or_default();
+            let own = self.retention_of(&row.tenant, own);
             let bytes = tenants.entry(row.tenant.clone()).or_default();
-            let expired = row.max_timestamp_ns
-                < self.oldest_kept_ns(own.map_or(retention.max_age_ms, |own| own.max_age_ms))
-                || own.is_some_and(|own| too_much(own.max_bytes, *bytes))
+            let expired = row.max_timestamp_ns < self.oldest_kept_ns(own.max_age_ms)
+                || too_much(own.max_bytes, *bytes)
                 || too_much(retention.max_bytes, all);
             if expired {
                 *bytes -= row.bytes;
@@ -91,6 +95,39 @@ impl Store {
             expired
         });
         segments
+    }
+
+    /// From now on tenants' own retention is asked for before any is applied; once, at the start.
+    pub fn set_access(&self, access: Arc<dyn Access>) {
+        // A second one would be the same catalog's.
+        let _ = self.access.set(access);
+    }
+
+    /// What the catalog says of tenants' retention. Where it does not answer nothing may be deleted: a tenant may keep its
+    /// records for longer than the settings say.
+    async fn retention_overrides(&self) -> Result<BTreeMap<TenantId, RetentionOverride>> {
+        let Some(access) = self.access.get() else {
+            return Ok(BTreeMap::new());
+        };
+        let tenants = access.list_tenants().await?;
+        Ok(tenants
+            .into_iter()
+            .map(|row| (row.id, row.retention))
+            .collect())
+    }
+
+    /// A tenant's bounds: its own, else as the settings say of it, else as they say of all.
+    fn retention_of(&self, tenant: &TenantId, own: RetentionOverride) -> TenantRetention {
+        let retention = &self.options.retention;
+        let settings = retention.tenants.get(tenant.as_str());
+        let settings = settings.cloned().unwrap_or(TenantRetention {
+            max_age_ms: retention.max_age_ms,
+            max_bytes: 0,
+        });
+        TenantRetention {
+            max_age_ms: own.max_age_ms.unwrap_or(settings.max_age_ms),
+            max_bytes: own.max_bytes.unwrap_or(settings.max_bytes),
+        }
     }
 
     /// Older records than this are past an age; 0 means none is.

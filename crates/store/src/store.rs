@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use logmill_catalog::Catalog;
+use logmill_catalog::{Access, Catalog};
 use logmill_model::{Clock, TenantId};
 use object_store::ObjectStore;
 use parking_lot::{Mutex, RwLock};
@@ -70,6 +70,8 @@ pub struct Store {
     pub(crate) state: Arc<RwLock<State>>,
     pub(crate) budget: Arc<Budget>,
     pub(crate) registry: Arc<Registry>,
+    /// Has the tenants' own retention.
+    pub(crate) access: OnceLock<Arc<dyn Access>>,
     pub(crate) admissions: Mutex<FxHashMap<TenantId, ColumnAdmission>>,
     pub(crate) in_use: InUse,
     pub(crate) flush_state: tokio::sync::Mutex<FlushState>,
@@ -181,6 +183,7 @@ impl Store {
             state: parts.state,
             budget: parts.budget,
             registry: parts.registry,
+            access: OnceLock::new(),
             admissions: Mutex::default(),
             in_use: parts.in_use,
             flush_state: tokio::sync::Mutex::default(),

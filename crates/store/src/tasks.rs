@@ -1,5 +1,6 @@
 //! What runs beside the requests until the store is gone.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -8,6 +9,7 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::compaction::run_compactor;
+use crate::fleet::Fleet;
 use crate::in_use::Held;
 use crate::objects::Objects;
 use crate::sweep::run_sweeper;
@@ -50,13 +52,45 @@ impl Store {
         let pressed = self.pressed.swap(false, Ordering::AcqRel);
         let requested = self.log.fleet().map(|fleet| fleet.take_flush_requests());
         let is_requested = |partition| requested.as_ref().is_some_and(|r| r.contains(&partition));
+        let crowding = self.log.fleet().map(|fleet| self.crowding(fleet));
+        let is_crowding = |partition| crowding.as_ref().is_some_and(|c| c.contains(&partition));
         let interval = Duration::from_millis(self.options.flush_interval_ms);
         self.flush_some(|partition| {
             let (bytes, since) = self.state.read().active(partition);
             let old = since.is_some_and(|since| since.elapsed() >= interval);
-            pressed || old || is_requested(partition) || bytes >= self.options.flush_bytes
+            pressed
+                || old
+                || is_requested(partition)
+                || is_crowding(partition)
+                || bytes >= self.options.flush_bytes
         })
         .await
+    }
+}
+
+impl Store {
+    /// The partitions, largest first, without which the others that this process leads take no more than its part of the
+    /// memory that every follower of all partitions has: whoever only answers cannot flush, and must not run full.
+    fn crowding(&self, fleet: &Fleet) -> BTreeSet<u32> {
+        let mut sizes: Vec<(u64, u32)> = {
+            let state = self.state.read();
+            let led = fleet.led().into_keys();
+            led.map(|partition| (state.active(partition).0, partition))
+                .collect()
+        };
+        let partitions = u64::from(fleet.queue.partitions().max(1));
+        let part = self.options.memtable_max_bytes / 2 * sizes.len() as u64 / partitions;
+        let mut left: u64 = sizes.iter().map(|(bytes, _)| bytes).sum();
+        let mut crowding = BTreeSet::new();
+        if left <= part {
+            return crowding;
+        }
+        sizes.sort_unstable();
+        while let (true, Some((bytes, partition))) = (left > part / 2, sizes.pop()) {
+            left -= bytes;
+            crowding.insert(partition);
+        }
+        crowding
     }
 }
 

@@ -6,6 +6,7 @@
     reason = "a test fails by panicking, and says what it saw"
 )]
 
+mod access;
 mod changes;
 mod contract;
 mod leases;
@@ -33,6 +34,8 @@ macro_rules! over_both {
 }
 
 over_both! {
+    access::tenants_keys_and_the_audit_log_are_kept,
+    access::a_second_process_makes_a_key_beside_a_busy_one,
     contract::the_contract_holds_and_is_kept_across_a_restart,
     contract::of_two_flushes_from_one_watermark_one_commits,
     contract::partitions_have_their_own_watermarks,

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use logmill_catalog::{
-    Catalog, DeleteId, DeleteRow, FlushCommit, IdempotencyRow, PostgresCatalog, PostgresOptions,
-    Result, Schema, SegmentColumn, SegmentId, SegmentRow, SqliteCatalog,
+    Access, Catalog, DeleteId, DeleteRow, FlushCommit, IdempotencyRow, PostgresCatalog,
+    PostgresOptions, Result, Schema, SegmentColumn, SegmentId, SegmentRow, SqliteCatalog,
 };
 use logmill_model::TenantId;
 use logmill_schema::ColumnType;
@@ -39,6 +39,16 @@ impl Site {
                 Arc::new(PostgresCatalog::connect(url, &options).await?)
             }
         })
+    }
+
+    pub(crate) async fn access(&self) -> Arc<dyn Access> {
+        match self {
+            Self::Sqlite(folder) => Arc::new(SqliteCatalog::open(&file(folder)).await.unwrap()),
+            Self::Postgres(url) => {
+                let options = PostgresOptions::default();
+                Arc::new(PostgresCatalog::connect(url, &options).await.unwrap())
+            }
+        }
     }
 
     pub(crate) fn schema(&self) -> Schema {

@@ -165,92 +165,114 @@ fn counts(query: &Process) -> Option<BTreeMap<u64, u64>> {
     )
 }
 
-/// Two of each, writers that never give a batch up, and a fault in the middle. In the end every acknowledged record is
-/// found once, and nothing else.
+/// Writers that never give a batch up.
+struct Writers<'a> {
+    apis: &'a [Process],
+    done: AtomicBool,
+    next: AtomicU64,
+    sent: Mutex<BTreeSet<u64>>,
+    acknowledged: Mutex<BTreeSet<u64>>,
+}
+
+impl Writers<'_> {
+    fn acknowledged(&self) -> usize {
+        self.acknowledged.lock().unwrap().len()
+    }
+
+    fn write(&self) {
+        while !self.done.load(Ordering::Acquire) {
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            self.sent.lock().unwrap().insert(number);
+            self.write_batch(number);
+            self.acknowledged.lock().unwrap().insert(number);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Sends it to one process after the other until one takes it.
+    fn write_batch(&self, number: u64) {
+        let (body, key) = (batch(number), format!("batch-{number}"));
+        let begun = Instant::now();
+        for api in self.apis.iter().cycle().skip((number % 2) as usize) {
+            assert!(begun.elapsed() < PATIENCE, "batch {number} is never taken");
+            let url = api
+                .server
+                .lock()
+                .unwrap()
+                .as_ref()
+                .map(|server| server.url.clone());
+            match url.and_then(|url| send(&url, &key, &body)) {
+                Some(answer) if answer.status == 200 => return,
+                Some(answer) => assert!(matches!(answer.status, 429 | 503), "{answer:?}"),
+                None => {}
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+/// Two of each, three writers, and a fault in the middle. In the end every acknowledged record is found once, and
+/// nothing else.
 fn survives(shared: Shared, fault: impl FnOnce(&mut Shared, &[Process], &[Process], &Process)) {
     let mut shared = shared;
     let apis = [shared.start("api"), shared.start("api")];
     let workers = [shared.start("worker"), shared.start("worker")];
     let query = shared.start("query");
-    let (done, next) = (AtomicBool::new(false), AtomicU64::new(0));
-    let (sent, acknowledged) = (Mutex::new(BTreeSet::new()), Mutex::new(BTreeSet::new()));
+    let writers = Writers {
+        apis: &apis,
+        done: AtomicBool::new(false),
+        next: AtomicU64::new(0),
+        sent: Mutex::default(),
+        acknowledged: Mutex::default(),
+    };
     std::thread::scope(|scope| {
         for _ in 0..3 {
-            scope.spawn(|| {
-                while !done.load(Ordering::Acquire) {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    let body = batch(number);
-                    sent.lock().unwrap().insert(number);
-                    let mut tries = number;
-                    let begun = Instant::now();
-                    loop {
-                        assert!(begun.elapsed() < PATIENCE, "batch {number} is never taken");
-                        let api = &apis[(tries % 2) as usize];
-                        tries += 1;
-                        let url = api
-                            .server
-                            .lock()
-                            .unwrap()
-                            .as_ref()
-                            .map(|server| server.url.clone());
-                        let answer =
-                            url.and_then(|url| send(&url, &format!("batch-{number}"), &body));
-                        match answer {
-                            Some(answer) if answer.status == 200 => break,
-                            Some(answer) => {
-                                assert!(matches!(answer.status, 429 | 503), "{answer:?}")
-                            }
-                            None => {}
-                        }
-                        std::thread::sleep(Duration::from_millis(50));
-                    }
-                    acknowledged.lock().unwrap().insert(number);
-                    std::thread::sleep(Duration::from_millis(10));
-                }
-            });
+            scope.spawn(|| writers.write());
         }
-        until("records before the fault", || {
-            acknowledged.lock().unwrap().len() > 20
-        });
-        let before = acknowledged.lock().unwrap().len();
-        let struck = Instant::now();
+        until("records before the fault", || writers.acknowledged() > 20);
+        let (before, struck) = (writers.acknowledged(), Instant::now());
         fault(&mut shared, &apis, &workers, &query);
         until("records after the fault", || {
-            acknowledged.lock().unwrap().len() > before + 20
+            writers.acknowledged() > before + 20
         });
-        let newest = *acknowledged.lock().unwrap().last().unwrap() * BATCH;
+        let newest = *writers.acknowledged.lock().unwrap().last().unwrap() * BATCH;
         until("records after the fault are found", || {
             counts(&query).is_some_and(|counts| counts.contains_key(&newest))
         });
         println!("recovered after {:?}", struck.elapsed());
-        done.store(true, Ordering::Release);
+        writers.done.store(true, Ordering::Release);
     });
-    let acknowledged = acknowledged.into_inner().unwrap();
-    let wanted: BTreeSet<u64> = acknowledged
-        .iter()
-        .flat_map(|number| number * BATCH..(number + 1) * BATCH)
-        .collect();
+    let acknowledged = writers.acknowledged.into_inner().unwrap();
+    let sent = writers.sent.into_inner().unwrap();
+    everything_is_found_once(&acknowledged, &sent, &apis[0], &query);
+}
+
+fn everything_is_found_once(
+    acknowledged: &BTreeSet<u64>,
+    sent: &BTreeSet<u64>,
+    api: &Process,
+    query: &Process,
+) {
+    let numbers = |batch: &u64| batch * BATCH..(batch + 1) * BATCH;
+    let wanted: BTreeSet<u64> = acknowledged.iter().flat_map(numbers).collect();
     until("every acknowledged record is found", || {
-        counts(&query).is_some_and(|counts| wanted.iter().all(|n| counts.contains_key(n)))
+        counts(query).is_some_and(|counts| wanted.iter().all(|n| counts.contains_key(n)))
     });
-    let found = counts(&query).unwrap();
+    let found = counts(query).unwrap();
     assert!(
         found.values().all(|count| *count == 1),
         "some records are there twice"
     );
-    let sent = sent.into_inner().unwrap();
     assert!(
         found.keys().all(|n| sent.contains(&(n / BATCH))),
         "found ⊆ sent"
     );
     // And when all of it is in segments.
-    until("a flush", || {
-        apis[0].with(|server| server.post("/admin/flush", &[], b"").status) == 200
-    });
-    until("nothing but segments", || {
-        query.with(|s| s.metric("logmill_memtable_rows")) < 1.0
-    });
-    assert_eq!(counts(&query).unwrap(), found);
+    let flush = |server: &Server| server.post("/admin/flush", &[], b"").status;
+    until("a flush", || api.with(flush) == 200);
+    let in_memory = |server: &Server| server.metric("logmill_memtable_rows");
+    until("nothing but segments", || query.with(in_memory) < 1.0);
+    assert_eq!(counts(query).unwrap(), found);
 }
 
 fn all<'a>(processes: impl IntoIterator<Item = &'a Process>, signal: &str) {
@@ -366,7 +388,7 @@ fn redis_is_full() {
             let noise: Vec<Value> = (0..100)
                 .map(|_| {
                     let noise: [u8; 1024] =
-                        std::array::from_fn(|_| random.random_range(b'a'..b'z'));
+                        std::array::from_fn(|_| random.random_range(b'a'..=b'z'));
                     json!({"message": String::from_utf8_lossy(&noise)})
                 })
                 .collect();
@@ -443,7 +465,6 @@ fn roles_say_what_they_do_not_do() {
             .len()
     };
     until("jobs were run", || jobs() >= 3);
-    assert_eq!(worker.url().is_empty(), false);
 }
 
 #[test]

@@ -73,6 +73,18 @@ impl Data {
 
     /// Starts a server; its log when it does not become ready.
     pub(crate) fn try_serve(&self) -> Result<Server, String> {
+        let server = self.start()?;
+        assert_eq!(server.get("/health/ready").status, 200);
+        Ok(server)
+    }
+
+    /// Starts a server that speaks TLS, and waits until it listens; the client of this harness does not speak it.
+    pub(crate) fn serve_tls(&self) -> Server {
+        self.start()
+            .unwrap_or_else(|log| panic!("the server did not start:\n{log}"))
+    }
+
+    fn start(&self) -> Result<Server, String> {
         let mut command = Command::new(BINARY);
         command
             .args([
@@ -126,6 +138,7 @@ pub(crate) fn command(folder: &Path) -> Command {
         .current_dir(folder)
         .stdin(Stdio::null())
         .env_remove("LOGMILL_URL")
+        .env_remove("LOGMILL_API_KEY")
         .env_remove("DATABASE_URL");
     command.env_remove("NO_COLOR");
     command
@@ -194,6 +207,27 @@ impl Server {
             request = request.header(*name, *value);
         }
         read(request.send(body)?)
+    }
+
+    /// A request of any method; none but POST, PUT and PATCH has a body.
+    pub(crate) fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Response {
+        let url = format!("{}{path}", self.url);
+        let mut request = ureq::http::Request::builder().method(method).uri(url);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = if matches!(method, "POST" | "PUT" | "PATCH") {
+            self.agent.run(request.body(body).unwrap())
+        } else {
+            self.agent.run(request.body(()).unwrap())
+        };
+        read(answer.unwrap()).unwrap()
     }
 
     /// Ingests records and asserts that all were taken.

@@ -6,7 +6,10 @@
     reason = "a test fails by panicking, and says what it saw"
 )]
 
+mod access;
+mod audit;
 mod bad_input;
+mod collector;
 mod command_line;
 mod connections;
 mod crash;
@@ -18,6 +21,11 @@ mod ingest;
 mod loghub;
 mod migrate;
 mod query;
+mod quotas;
 mod running;
 mod s3;
+mod security_matrix;
 mod sql;
+mod telemetry;
+mod tls;
+mod tokens;

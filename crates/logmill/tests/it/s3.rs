@@ -28,7 +28,7 @@ fn records(range: std::ops::Range<u32>) -> Vec<Value> {
     let record = |n: u32| {
         json!({
             "timestamp": format!("2026-11-20T00:{:02}:{:02}Z", n / 60 % 60, n % 60),
-            "service": if n % 2 == 0 { "api" } else { "web" },
+            "service": if n.is_multiple_of(2) { "api" } else { "web" },
             "message": format!("request {n} took {} ms", n * 7 % 100),
             "trace_id": format!("{:032x}", u128::from(n) * 0x9e37_79b9_7f4a_7c15),
         })

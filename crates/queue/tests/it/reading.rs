@@ -176,6 +176,7 @@ async fn a_request_is_found_until_its_time_is_over() {
         partition: 0,
         payload: b"x".to_vec(),
         request: request("key", 7),
+        trace: None,
     };
     queue.append(entry, nothing()).await.unwrap();
     let known = queue

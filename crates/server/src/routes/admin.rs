@@ -1,4 +1,10 @@
 //! `/admin/…`: what operators do by hand.
+//!
+//! What changes something is in the audit log, whatever became of it.
+
+pub(crate) mod audit;
+pub(crate) mod keys;
+pub(crate) mod tenants;
 
 use axum::Json;
 use axum::extract::{Path, Request, State};
@@ -7,13 +13,13 @@ use logmill_model::time;
 use logmill_query_api::DeletePredicate;
 use logmill_store::{DeleteId, DeleteRow};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::AppState;
+use crate::auth::{Admin, Authorized, Operator};
 use crate::error::{ApiError, ErrorBody};
 use crate::routes::{answer, query};
-use crate::tenant::Tenant;
 
 /// What the store holds after a flush.
 #[derive(Debug, Serialize, ToSchema)]
@@ -37,8 +43,15 @@ pub(crate) struct FlushAnswer {
         (status = 503, description = "Disk or catalog does not work; the records stay in memory and in the log", body = ErrorBody),
     )
 )]
-pub(crate) async fn flush(State(state): State<AppState>) -> Result<Json<FlushAnswer>, ApiError> {
-    state.store.flush().await?;
+pub(crate) async fn flush(
+    State(state): State<AppState>,
+    Operator { caller }: Operator,
+) -> Result<Json<FlushAnswer>, ApiError> {
+    let work = async { Ok(state.store.flush().await?) };
+    let audit = &state.auth.audit;
+    audit
+        .act(&caller, "flush", None, "", json!({}), work)
+        .await?;
     let status = state.store.status();
     Ok(Json(FlushAnswer {
         segments: status.segments,
@@ -50,9 +63,11 @@ pub(crate) async fn flush(State(state): State<AppState>) -> Result<Json<FlushAns
 /// The segments of a tenant.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct SegmentsAnswer {
-    /// Segments of all tenants that are being merged or are due to be; 0 when no merge is running or due.
+    /// Segments of all tenants that are being merged or are due to be; 0 when no merge is running or due. Only for who
+    /// may see all tenants.
     #[schema(example = 0)]
-    compaction_pending: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    compaction_pending: Option<u64>,
     /// The tenant's, newest first.
     segments: Vec<Segment>,
 }
@@ -85,7 +100,7 @@ struct Segment {
 )]
 pub(crate) async fn segments(
     State(state): State<AppState>,
-    Tenant(tenant): Tenant,
+    Authorized { tenant, caller, .. }: Authorized<Admin>,
 ) -> Json<SegmentsAnswer> {
     let snapshot = state.store.snapshot(&tenant);
     let segments = snapshot.segments.iter().map(|segment| {
@@ -102,7 +117,9 @@ pub(crate) async fn segments(
         }
     });
     Json(SegmentsAnswer {
-        compaction_pending: state.store.status().compaction_pending,
+        compaction_pending: caller
+            .is_of_all_tenants()
+            .then(|| state.store.status().compaction_pending),
         segments: segments.collect(),
     })
 }
@@ -131,8 +148,13 @@ pub(crate) struct CompactAnswer {
 )]
 pub(crate) async fn compact(
     State(state): State<AppState>,
+    Operator { caller }: Operator,
 ) -> Result<Json<CompactAnswer>, ApiError> {
-    let merges = state.store.compact().await?;
+    let work = async { Ok(state.store.compact().await?) };
+    let audit = &state.auth.audit;
+    let merges = audit
+        .act(&caller, "compact", None, "", json!({}), work)
+        .await?;
     let status = state.store.status();
     Ok(Json(CompactAnswer {
         merges,
@@ -217,7 +239,7 @@ impl From<DeleteRow> for DeleteStatus {
 )]
 pub(crate) async fn delete(
     State(state): State<AppState>,
-    Tenant(tenant): Tenant,
+    Authorized { tenant, caller, .. }: Authorized<Admin>,
     request: Request,
 ) -> Result<(StatusCode, Json<DeleteStatus>), ApiError> {
     let (parts, body) = request.into_parts();
@@ -235,10 +257,16 @@ pub(crate) async fn delete(
         text: body.text,
         filters: body.filters,
     };
-    let json = predicate.to_json()?;
-    let row = state
-        .store
-        .begin_delete(&tenant, json, predicate.range())
+    let predicate_json = predicate.to_json()?;
+    let detail = serde_json::from_str(&predicate_json).unwrap_or(Value::Null);
+    let begun = async {
+        let range = predicate.range();
+        let begun = state.store.begin_delete(&tenant, predicate_json, range);
+        Ok(begun.await?)
+    };
+    let audit = &state.auth.audit;
+    let row = audit
+        .act(&caller, "delete", Some(&tenant), "", detail, begun)
         .await?;
     Ok((StatusCode::ACCEPTED, Json(row.into())))
 }
@@ -260,7 +288,7 @@ pub(crate) struct DeletesAnswer {
 )]
 pub(crate) async fn deletes(
     State(state): State<AppState>,
-    Tenant(tenant): Tenant,
+    Authorized { tenant, .. }: Authorized<Admin>,
 ) -> Result<Json<DeletesAnswer>, ApiError> {
     let rows = state.store.deletes(Some(&tenant)).await?;
     Ok(Json(DeletesAnswer {
@@ -284,7 +312,7 @@ pub(crate) async fn deletes(
 )]
 pub(crate) async fn delete_status(
     State(state): State<AppState>,
-    Tenant(tenant): Tenant,
+    Authorized { tenant, .. }: Authorized<Admin>,
     Path(id): Path<String>,
 ) -> Result<Json<DeleteStatus>, ApiError> {
     let id = DeleteId(id);

@@ -5,9 +5,11 @@ use axum::extract::{Path, Query, State};
 use http::StatusCode;
 use logmill_store::{DeadLetterSummary, JobRun, LeaseRow, Member};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::AppState;
+use crate::auth::Operator;
 use crate::error::{ApiError, ErrorBody};
 
 /// Dead letters of one answer without a limit, and at most.
@@ -85,6 +87,7 @@ fn milliseconds(duration: std::time::Duration) -> u64 {
     ))]
 pub(crate) async fn processes(
     State(state): State<AppState>,
+    _operator: Operator,
 ) -> Result<Json<ProcessesAnswer>, ApiError> {
     let members = state.store.members().await?;
     let leases = state.store.leases().await?.into_iter();
@@ -137,7 +140,10 @@ impl From<JobRun> for Job {
         (status = 200, description = "The jobs; none where one process has the data to itself", body = JobsAnswer),
         (status = 503, description = "The catalog does not work", body = ErrorBody),
     ))]
-pub(crate) async fn jobs(State(state): State<AppState>) -> Result<Json<JobsAnswer>, ApiError> {
+pub(crate) async fn jobs(
+    State(state): State<AppState>,
+    _operator: Operator,
+) -> Result<Json<JobsAnswer>, ApiError> {
     let runs = state.store.job_runs().await?;
     Ok(Json(JobsAnswer {
         jobs: runs.into_iter().map(Job::from).collect(),
@@ -207,6 +213,7 @@ impl From<DeadLetterSummary> for Letter {
     ))]
 pub(crate) async fn letters(
     State(state): State<AppState>,
+    _operator: Operator,
     Query(asked): Query<LettersAsked>,
 ) -> Result<Json<LettersAnswer>, ApiError> {
     let limit = asked.limit.unwrap_or(LETTERS.0).clamp(1, LETTERS.1);
@@ -230,6 +237,7 @@ pub(crate) async fn letters(
     ))]
 pub(crate) async fn letter(
     State(state): State<AppState>,
+    _operator: Operator,
     Path(id): Path<String>,
 ) -> Result<Json<Letter>, ApiError> {
     use base64::Engine;
@@ -252,12 +260,19 @@ pub(crate) async fn letter(
     ))]
 pub(crate) async fn retry_letter(
     State(state): State<AppState>,
+    Operator { caller }: Operator,
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
-    match state.store.retry_dead_letter(&id).await? {
-        true => Ok(StatusCode::NO_CONTENT),
-        false => Err(no_letter(&id)),
-    }
+    let work = async {
+        match state.store.retry_dead_letter(&id).await? {
+            true => Ok(StatusCode::NO_CONTENT),
+            false => Err(no_letter(&id)),
+        }
+    };
+    let audit = &state.auth.audit;
+    audit
+        .act(&caller, "retry_dead_letter", None, &id, json!({}), work)
+        .await
 }
 
 /// Forget it, with its records.
@@ -269,12 +284,19 @@ pub(crate) async fn retry_letter(
     ))]
 pub(crate) async fn drop_letter(
     State(state): State<AppState>,
+    Operator { caller }: Operator,
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
-    match state.store.drop_dead_letter(&id).await? {
-        true => Ok(StatusCode::NO_CONTENT),
-        false => Err(no_letter(&id)),
-    }
+    let work = async {
+        match state.store.drop_dead_letter(&id).await? {
+            true => Ok(StatusCode::NO_CONTENT),
+            false => Err(no_letter(&id)),
+        }
+    };
+    let audit = &state.auth.audit;
+    audit
+        .act(&caller, "drop_dead_letter", None, &id, json!({}), work)
+        .await
 }
 
 fn no_letter(id: &str) -> ApiError {

@@ -9,7 +9,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::AppState;
-use crate::error::public_failure;
+use crate::auth::{MetricsReader, Operator};
+use crate::error::{ApiError, public_failure};
 
 /// The process serves.
 #[derive(Debug, Serialize, ToSchema)]
@@ -29,8 +30,10 @@ pub(crate) struct Readiness {
     /// What the process does: `api`, `worker`, `query`, `all`.
     #[schema(example = "all")]
     role: &'static str,
-    components: Vec<Component>,
-    /// The queue, where many processes share the data.
+    /// For operators, and for all where nobody is asked for credentials.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    components: Option<Vec<Component>>,
+    /// The queue, where many processes share the data; for operators.
     #[serde(skip_serializing_if = "Option::is_none")]
     queue: Option<SharedQueue>,
 }
@@ -103,7 +106,7 @@ impl From<ComponentHealth> for Component {
 }
 
 /// Whether the process lives.
-#[utoipa::path(get, path = "/health", tag = "operation",
+#[utoipa::path(get, path = "/health", tag = "operation", security(()),
     responses((status = 200, description = "It does", body = Health)))]
 pub(crate) async fn health() -> Json<Health> {
     Json(Health {
@@ -113,12 +116,15 @@ pub(crate) async fn health() -> Json<Health> {
 }
 
 /// Whether the server can do its work, component by component.
-#[utoipa::path(get, path = "/health/ready", tag = "operation",
+#[utoipa::path(get, path = "/health/ready", tag = "operation", security(()),
     responses(
         (status = 200, description = "Ready, or degraded", body = Readiness),
         (status = 503, description = "A component that requests need does not work, or the server is stopping", body = Readiness),
     ))]
-pub(crate) async fn ready(State(state): State<AppState>) -> Response {
+pub(crate) async fn ready(
+    State(state): State<AppState>,
+    operator: Result<Operator, ApiError>,
+) -> Response {
     let components: Vec<Component> = state
         .store
         .health()
@@ -135,11 +141,13 @@ pub(crate) async fn ready(State(state): State<AppState>) -> Response {
     } else {
         (StatusCode::OK, "ready")
     };
+    let is_operator = operator.is_ok();
+    let fleet = state.store.fleet_status().filter(|_| is_operator);
     let readiness = Readiness {
         status,
         role: state.store.role().as_str(),
-        components,
-        queue: state.store.fleet_status().map(SharedQueue::from),
+        components: is_operator.then_some(components),
+        queue: fleet.map(SharedQueue::from),
     };
     (code, Json(readiness)).into_response()
 }
@@ -147,7 +155,7 @@ pub(crate) async fn ready(State(state): State<AppState>) -> Response {
 /// Metrics for Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "operation",
     responses((status = 200, description = "Prometheus text format", body = String, content_type = "text/plain")))]
-pub(crate) async fn metrics(State(state): State<AppState>) -> Response {
+pub(crate) async fn metrics(State(state): State<AppState>, _: MetricsReader) -> Response {
     state.store.report();
     let text = state.metrics.render();
     (

@@ -1,10 +1,12 @@
 //! `POST /ingest`: records in.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use logmill_catalog::TenantRow;
 use logmill_ingest::{BodyFormat, ContentEncoding, DecodeOptions, Decoded, TextFormat, decompress};
 use logmill_model::TenantId;
 use logmill_store::{
@@ -14,11 +16,12 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::auth::{Authorized, Ingest};
 use crate::budget::Share;
 use crate::error::{ApiError, ErrorBody};
 use crate::options::size;
+use crate::quota::RateQuota;
 use crate::state::Workbench;
-use crate::tenant::Tenant;
 use crate::{AppState, body, request_id};
 
 /// What became of a request's records.
@@ -50,6 +53,8 @@ struct RefusedRecord {
 /// What the head of a request says.
 struct Head {
     tenant: TenantId,
+    /// Has the tenant's quotas.
+    row: Option<Arc<TenantRow>>,
     format: BodyFormat,
     encoding: ContentEncoding,
     defaults: Vec<(String, String)>,
@@ -88,11 +93,13 @@ struct Head {
 )]
 pub(crate) async fn ingest(
     State(state): State<AppState>,
-    Tenant(tenant): Tenant,
+    Authorized { tenant, row, .. }: Authorized<Ingest>,
     request: Request,
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
-    let head = head(tenant, &parts.headers, parts.uri.query())?;
+    let head = head(tenant, row, &parts.headers, parts.uri.query())?;
+    let (quotas, row) = (&state.auth.quotas, head.row.clone());
+    quotas.admit_ingest(row.as_deref(), &state.store).await?;
     let mut bench = state.workbenches.take();
     let mut share = state.budget.share();
     let options = &state.options;
@@ -108,6 +115,11 @@ pub(crate) async fn ingest(
         state.workbenches.give_back(bench);
         return Err(error);
     }
+    let wire_bytes = bench.wire.len() as u64;
+    let row = row.as_deref();
+    quotas
+        .charge_ingest(row, RateQuota::IngestBytes, wire_bytes)
+        .await;
     store(&state, head, bench, share).await
 }
 
@@ -141,6 +153,7 @@ async fn store(
     };
     let turn = state.workbenches.decoding().acquire_owned().await;
     let worker = state.clone();
+    let row = head.row.clone();
     let decoded = tokio::task::spawn_blocking(request_id::carry(move || {
         let mut bench = bench;
         let mut share = share;
@@ -161,6 +174,10 @@ async fn store(
         }
         metrics::counter!("logmill_ingest_records_total", "outcome" => "accepted")
             .increment(answer.accepted);
+        let quotas = &state.auth.quotas;
+        quotas
+            .charge_ingest(row.as_deref(), RateQuota::IngestRecords, answer.accepted)
+            .await;
     }
     Ok((status, [(header::CONTENT_TYPE, JSON)], answer.body).into_response())
 }
@@ -194,13 +211,14 @@ fn decode_and_prepare(
     metrics::counter!("logmill_ingest_bytes_total", "kind" => "decoded")
         .increment(body.len() as u64);
     let columns = state.store.columns(&head.tenant)?;
+    let columns_quota = head.row.as_ref().and_then(|row| row.quotas.columns);
     let received_at_ns = state.clock.now_ns();
     let options = DecodeOptions {
         format: head.format,
         received_at_ns,
         defaults: &head.defaults,
         limits: &state.options.decode_limits(),
-        admit: &|name| columns.admit(name),
+        admit: &|name| columns.admit(name, columns_quota),
     };
     let decoded = bench.decoder.decode(body, &options)?;
     count_refusals(&decoded);
@@ -278,7 +296,12 @@ fn fingerprint(head: &Head, body: &[u8]) -> [u8; 16] {
 }
 
 /// Reads what the head of a request says, and refuses what cannot be served.
-fn head(tenant: TenantId, headers: &HeaderMap, query: Option<&str>) -> Result<Head, ApiError> {
+fn head(
+    tenant: TenantId,
+    row: Option<Arc<TenantRow>>,
+    headers: &HeaderMap,
+    query: Option<&str>,
+) -> Result<Head, ApiError> {
     let mut defaults = Vec::new();
     let mut text_format = None;
     for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
@@ -303,6 +326,7 @@ fn head(tenant: TenantId, headers: &HeaderMap, query: Option<&str>) -> Result<He
         .and_then(|text| text.parse().ok());
     Ok(Head {
         tenant,
+        row,
         idempotency_key: idempotency_key(headers)?,
         declared_length,
         fingerprint_seed: format!("{format:?} {encoding:?} {defaults:?}"),

@@ -15,9 +15,10 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::AppState;
+use crate::auth::{Authorized, Query};
 use crate::error::{ApiError, ErrorBody};
+use crate::quota::hold;
 use crate::routes::answer::{self, Stats};
-use crate::tenant::Tenant;
 
 /// A query without `from` looks this far back.
 const DEFAULT_RANGE_NS: i64 = 3_600 * time::SECOND_NS;
@@ -94,12 +95,14 @@ pub(crate) struct QueryAnswer {
 )]
 pub(crate) async fn post_query(
     State(state): State<AppState>,
-    Tenant(tenant): Tenant,
+    Authorized { tenant, row, .. }: Authorized<Query>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
     let body = answer::question::<QueryBody>(&state, &headers, body).await?;
-    run(&state, tenant, body, &headers).await
+    let place = state.auth.quotas.enter_query(row.as_deref()).await?;
+    let response = run(&state, tenant, body, &headers).await?;
+    Ok(hold(place, response))
 }
 
 /// Find records, asked by parameters.
@@ -127,12 +130,14 @@ pub(crate) async fn post_query(
 )]
 pub(crate) async fn get_query(
     State(state): State<AppState>,
-    Tenant(tenant): Tenant,
+    Authorized { tenant, row, .. }: Authorized<Query>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, ApiError> {
     let body = from_parameters(uri.query().unwrap_or_default())?;
-    run(&state, tenant, body, &headers).await
+    let place = state.auth.quotas.enter_query(row.as_deref()).await?;
+    let response = run(&state, tenant, body, &headers).await?;
+    Ok(hold(place, response))
 }
 
 const PARAMETERS: &str =
@@ -202,7 +207,7 @@ fn from_parameters(parameters: &str) -> Result<QueryBody, ApiError> {
     Ok(body)
 }
 
-fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, ApiError> {
+pub(crate) fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, ApiError> {
     value.parse().map_err(|_not_a_number| {
         ApiError::bad_request(
             "invalid_parameter",

@@ -17,9 +17,10 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::AppState;
+use crate::auth::{Authorized, Query};
 use crate::error::{ApiError, ErrorBody};
+use crate::quota::hold;
 use crate::routes::answer::{self, Stats, internal};
-use crate::tenant::Tenant;
 
 /// A question in SQL.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -91,7 +92,7 @@ struct SqlColumn {
 )]
 pub(crate) async fn sql(
     State(state): State<AppState>,
-    Tenant(tenant): Tenant,
+    Authorized { tenant, row, .. }: Authorized<Query>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
@@ -100,6 +101,7 @@ pub(crate) async fn sql(
         format,
         timeout_ms,
     } = answer::question(&state, &headers, body).await?;
+    let place = state.auth.quotas.enter_query(row.as_deref()).await?;
     let SqlAnswer {
         schema,
         batches,
@@ -112,12 +114,13 @@ pub(crate) async fn sql(
             timeout_ms,
         })
         .await?;
-    match format {
+    let response = match format {
         SqlFormat::Json => json(&schema, batches, stats).await,
         SqlFormat::Ndjson => answer::ndjson(batches).await,
         SqlFormat::Csv => csv(&schema, batches).await,
         SqlFormat::Arrow => arrow(&schema, batches).await,
-    }
+    };
+    Ok(hold(place, response?))
 }
 
 async fn json(

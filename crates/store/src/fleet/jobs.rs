@@ -81,16 +81,16 @@ pub(super) async fn run_forgetting(store: Weak<Store>) {
 }
 
 /// Lets other processes have the jobs that `member` has.
-pub(super) async fn release(catalog: &dyn Catalog, member: &str) {
-    let leases = catalog.leases("job/").await.unwrap_or_default();
-    let mine = leases
-        .iter()
-        .filter(|row| row.holder.as_deref() == Some(member));
-    for row in mine {
-        if let Err(error) = catalog.release(&row.name, member, row.epoch).await {
-            tracing::warn!(%error, row.name, "a lease stays until it expires");
+pub(super) async fn release(
+    catalog: &dyn Catalog,
+    member: &str,
+) -> Result<(), logmill_catalog::Error> {
+    for row in catalog.leases("job/").await? {
+        if row.holder.as_deref() == Some(member) {
+            catalog.release(&row.name, member, row.epoch).await?;
         }
     }
+    Ok(())
 }
 
 impl Store {
@@ -131,7 +131,7 @@ impl Store {
                     ("failed", error.to_string())
                 }
             };
-            metrics::counter!("logmill_jobs_total", "job" => job.name(), "outcome" => outcome)
+            metrics::counter!("logmill_jobs_total", "name" => job.name(), "outcome" => outcome)
                 .increment(1);
             let run = JobRun {
                 name: job.name().to_owned(),

@@ -328,19 +328,27 @@ impl Store {
         self.sync(fleet).await
     }
 
-    /// Lets others have what this process had.
+    /// Lets others have what this process had; what the catalog does not take in time expires by itself.
     pub(crate) async fn leave(&self, fleet: &Fleet) {
-        for (partition, led) in fleet.led() {
-            let name = leases::lease_name(partition);
-            if let Err(error) = self.catalog.release(&name, &fleet.member, led.epoch).await {
-                tracing::warn!(%error, name, "a lease stays until it expires");
+        let giving_back = async {
+            for (partition, led) in fleet.led() {
+                let name = leases::lease_name(partition);
+                self.catalog
+                    .release(&name, &fleet.member, led.epoch)
+                    .await?;
+            }
+            jobs::release(self.catalog.as_ref(), &fleet.member).await?;
+            self.catalog.leave(&fleet.member).await
+        };
+        let limit = Duration::from_millis(fleet.options.lease_ttl_ms);
+        match tokio::time::timeout(limit, giving_back).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "leases stay until they expire"),
+            Err(_elapsed) => {
+                tracing::warn!("leases stay until they expire: the catalog does not answer");
             }
         }
         fleet.led.write().clear();
-        jobs::release(self.catalog.as_ref(), &fleet.member).await;
-        if let Err(error) = self.catalog.leave(&fleet.member).await {
-            tracing::warn!(%error, "others learn that this process is gone when its time is over");
-        }
         fleet.queue.close().await;
     }
 }

@@ -93,3 +93,27 @@ async fn readers_see_each_record_once_at_every_moment() {
     assert_eq!(found(&query, "a").await, numbers);
     drop(workers);
 }
+
+/// Whoever only answers cannot make room: the workers flush early enough for it, however the records are spread.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_of_everything_does_not_run_full() {
+    const BATCHES: i64 = 30;
+    let mut site = Site::new();
+    site.options.memtable_max_bytes = 4 << 20;
+    site.options.flush_bytes = 4 << 20;
+    let api = site.join(Role::Api).await;
+    let query = site.join(Role::Query).await;
+    let _workers = [site.join(Role::Worker).await, site.join(Role::Worker).await];
+    let numbers: Vec<i64> = (0..50_000).collect();
+    for batch in 0..BATCHES {
+        let owner = ["a", "b", "c", "d", "e"][usize::try_from(batch % 5).unwrap()];
+        api.append(request(owner, &numbers)).await.unwrap();
+    }
+    let all = u64::try_from(BATCHES * 50_000).unwrap();
+    until("all of it is seen", async || {
+        let status = query.status();
+        status.memtable_rows + status.segment_rows == all
+    })
+    .await;
+    assert!(query.status().segments > 0);
+}

@@ -209,10 +209,10 @@ async fn columns_and_tenants_are_bounded() {
     let store = folder.open().await;
     store.append(request("a", &[1])).await.unwrap();
     let columns = store.columns(&tenant("a")).unwrap();
-    assert!(columns.admit("n"), "it is there");
-    assert!(columns.admit("second") && !columns.admit("third"));
+    assert!(columns.admit("n", None), "it is there");
+    assert!(columns.admit("second", None) && !columns.admit("third", None));
     assert!(
-        store.columns(&tenant("a")).unwrap().admit("second"),
+        store.columns(&tenant("a")).unwrap().admit("second", None),
         "shared by requests"
     );
     store.columns(&tenant("b")).unwrap();
