@@ -5,9 +5,10 @@ use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::{SpanExporter, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use tracing::Level;
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::filter::FilterFn;
+use tracing::subscriber::Interest;
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::DynFilterFn;
 use tracing_subscriber::{Layer, Registry};
 use ulid::Ulid;
 
@@ -46,14 +47,23 @@ pub(crate) fn provider(
         .build())
 }
 
+fn is_ours(metadata: &Metadata<'_>) -> bool {
+    let target = metadata.target();
+    let is_wanted = metadata.is_span() || *metadata.level() <= Level::WARN;
+    target.starts_with("logmill") && target != UNTRACED && is_wanted
+}
+
 /// Logmill's own spans, and in them its warnings and errors.
 pub(crate) fn layer(provider: &SdkTracerProvider) -> Box<dyn Layer<Registry> + Send + Sync> {
-    let is_ours = FilterFn::new(|metadata| {
-        let target = metadata.target();
-        target.starts_with("logmill")
-            && target != UNTRACED
-            && (metadata.is_span() || *metadata.level() <= Level::WARN)
-    });
+    // A span that every layer always wants would not ask them, and go by what the thread asked last, also where that was
+    // only a question (`tracing::enabled!`, as the database's client puts it) and no span came of it.
+    let once = |metadata: &Metadata<'_>| match is_ours(metadata) {
+        true => Interest::sometimes(),
+        false => Interest::never(),
+    };
+    let filter = DynFilterFn::new(|metadata, _| is_ours(metadata))
+        .with_callsite_filter(once)
+        .with_max_level_hint(LevelFilter::DEBUG);
     tracing_opentelemetry::layer()
         .with_tracer(provider.tracer("logmill"))
         .with_location(false)
@@ -63,6 +73,6 @@ pub(crate) fn layer(provider: &SdkTracerProvider) -> Box<dyn Layer<Registry> + S
         .with_tracked_inactivity(false)
         // Nothing here looks for OpenTelemetry's own notion of a current span.
         .with_context_activation(false)
-        .with_filter(is_ours.with_max_level_hint(LevelFilter::DEBUG))
+        .with_filter(filter)
         .boxed()
 }

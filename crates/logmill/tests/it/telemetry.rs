@@ -193,7 +193,7 @@ fn what_was_not_sent_yet_is_sent_before_the_process_ends() {
         &[("traceparent", &format!("00-{QUERY_TRACE}-{CALLER}-00"))],
         b"{}",
     );
-    assert_eq!(failed.status, 415, "{failed:?}");
+    assert_eq!(failed.status, 400, "{failed:?}");
     assert!(collector.spans().is_empty());
     let (status, log) = server.stop();
     assert!(status.success(), "{log}");
