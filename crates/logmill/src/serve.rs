@@ -10,8 +10,9 @@ use clap::Args;
 use logmill_catalog::{Catalog, LogTable};
 use logmill_model::{Clock, SystemClock};
 use logmill_query::Engine;
-use logmill_server::{AppState, Auth, LocalQuotas, Tls};
+use logmill_server::{AppState, Auth, LocalQuotas, MetricsHandle, Tls};
 use logmill_store::{Role, Store, StoreKind, object_storage};
+use logmill_telemetry::{Service, Telemetry};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -120,13 +121,21 @@ impl ServeArguments {
             store: self.store.map(StoreFlags::from),
         };
         let settings = Settings::load(self.config.as_deref(), &flags, self.log_format)?;
-        logging::install(&settings.log)?;
-        serve(settings).await?;
+        let service = Service {
+            version: env!("CARGO_PKG_VERSION"),
+            role: settings.role.as_str(),
+        };
+        let mut telemetry = Telemetry::from_environment(service)
+            .context("exporting traces and metrics as OTEL_* say")?;
+        logging::install(&settings.log, &telemetry)?;
+        let served = serve(settings, &mut telemetry).await;
+        telemetry.shutdown().await;
+        served?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-async fn serve(settings: Settings) -> anyhow::Result<()> {
+async fn serve(settings: Settings, telemetry: &mut Telemetry) -> anyhow::Result<()> {
     let listener = TcpListener::bind(settings.listen)
         .await
         .with_context(|| format!("listening on {}", settings.listen))?;
@@ -155,6 +164,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     } else {
         open_store(&settings, &data_dir, catalog, table, &clock).await?
     };
+    export_metrics(telemetry, &metrics, &store)?;
     let engine = Engine::new(store.clone(), settings.query.clone(), cursor_key)?;
 
     let role = settings.role.as_str();
@@ -172,6 +182,22 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     store.shutdown().await.context("shutting the store down")?;
     served?;
     tracing::info!("stopped");
+    Ok(())
+}
+
+/// What `/metrics` says, also where the environment wants it.
+fn export_metrics(
+    telemetry: &mut Telemetry,
+    metrics: &MetricsHandle,
+    store: &Arc<Store>,
+) -> anyhow::Result<()> {
+    let (metrics, store) = (metrics.clone(), Arc::downgrade(store));
+    telemetry.export_metrics(move || {
+        if let Some(store) = store.upgrade() {
+            store.report();
+        }
+        metrics.render()
+    })?;
     Ok(())
 }
 

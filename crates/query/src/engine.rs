@@ -13,6 +13,7 @@ use logmill_query_api::{
 use logmill_store::Store;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::Instrument;
 
 use crate::cursor::Cursor;
 use crate::deletes::Matcher;
@@ -110,7 +111,7 @@ impl Engine {
         timeout: Duration,
         step: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
-        let mut task = AbortOnDrop(self.runtime().spawn(step));
+        let mut task = AbortOnDrop(self.runtime().spawn(step.in_current_span()));
         let outcome = match tokio::time::timeout(timeout, &mut task.0).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(panicked)) => Err(Error::Engine {
@@ -240,7 +241,9 @@ impl Inner {
             .environment
             .session(&query.tenant, snapshot)
             .map_err(|error| self.translate(&error))?;
-        let plan = sql::plan(&session, &query.sql, self.limits.memory_max_bytes).await?;
+        let plan = sql::plan(&session, &query.sql, self.limits.memory_max_bytes)
+            .instrument(tracing::debug_span!("plan"))
+            .await?;
         self.execute(session, plan, begun)
     }
 

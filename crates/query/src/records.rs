@@ -30,6 +30,7 @@ use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use logmill_model::field;
 use logmill_query_api::{LogQuery, Order};
 use logmill_schema::TableSchema;
+use tracing::Instrument;
 
 use crate::predicate;
 use crate::session::Session;
@@ -56,6 +57,16 @@ impl Session {
     /// A plan of these columns of the records of which all conditions hold: of the first ones in their order, or of all
     /// in none.
     pub(crate) async fn records(
+        &self,
+        conditions: Vec<Expr>,
+        columns: &[Expr],
+        first: Option<First>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let planning = self.planned(conditions, columns, first);
+        planning.instrument(tracing::debug_span!("plan")).await
+    }
+
+    async fn planned(
         &self,
         conditions: Vec<Expr>,
         columns: &[Expr],

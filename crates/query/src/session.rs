@@ -22,6 +22,7 @@ use datafusion::prelude::SessionConfig;
 use logmill_model::TenantId;
 use logmill_query_api::QueryLimits;
 use logmill_store::{LogTable, Snapshot, Store};
+use tracing::Instrument;
 use url::Url;
 
 use crate::cooperation::CooperativeJoins;
@@ -126,7 +127,9 @@ impl Session {
 
     /// Runs a plan to its end.
     pub(crate) async fn collect(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Vec<RecordBatch>> {
-        datafusion::physical_plan::collect(plan, self.context.clone()).await
+        datafusion::physical_plan::collect(plan, self.context.clone())
+            .instrument(tracing::debug_span!("execute"))
+            .await
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+use tracing::Instrument;
 
 use crate::engine::Running;
 use crate::errors::translate;
@@ -84,6 +85,7 @@ impl Answer {
             let run = timeout_at(deadline, run(execution, send)).await;
             run.map_err(|_elapsed| bounds.exceeded())
         };
+        let task = task.instrument(tracing::debug_span!("execute"));
         Self::of(receive, handle.spawn(task), deadline, bounds)
     }
 

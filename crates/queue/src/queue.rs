@@ -39,6 +39,9 @@ pub struct Entry {
     pub payload: Vec<u8>,
     /// The client's request, when it named one: the queue then takes the entry once however often it comes.
     pub request: Option<Request>,
+    /// Where the append belongs in a trace, as text that whoever reads the entry understands. A queue that only its own process
+    /// reads does not keep it.
+    pub trace: Option<String>,
 }
 
 impl Entry {
@@ -48,6 +51,7 @@ impl Entry {
             partition,
             payload,
             request: None,
+            trace: None,
         }
     }
 }
@@ -58,12 +62,14 @@ impl fmt::Debug for Entry {
             partition,
             payload,
             request,
+            trace,
         } = self;
         formatter
             .debug_struct("Entry")
             .field("partition", partition)
             .field("payload_bytes", &payload.len())
             .field("request", request)
+            .field("trace", trace)
             .finish()
     }
 }

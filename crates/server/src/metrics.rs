@@ -22,7 +22,7 @@ impl MetricsHandle {
     }
 
     /// All metrics as Prometheus text.
-    pub(crate) fn render(&self) -> String {
+    pub fn render(&self) -> String {
         self.process.collect();
         self.prometheus.run_upkeep();
         self.prometheus.render()

@@ -3,13 +3,15 @@
 use axum::extract::{MatchedPath, Request};
 use axum::middleware::Next;
 use axum::response::Response;
-use http::{HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method};
 use std::time::Instant;
 use tracing::{Instrument, Span};
 use ulid::Ulid;
 
 const HEADER: &str = "x-request-id";
 const LONGEST: usize = 128;
+/// What probes and scrapers ask for, every few seconds.
+const UNTRACED_ROUTES: [&str; 3] = ["/health", "/health/ready", "/metrics"];
 
 tokio::task_local! {
     static CURRENT: String;
@@ -40,6 +42,24 @@ fn known_method(method: &Method) -> &'static str {
     }
 }
 
+/// The request's span, for the log, and where traces are wanted for its trace.
+fn span(id: &str, method: &'static str, route: &str, headers: &HeaderMap) -> Span {
+    if !logmill_telemetry::is_on() {
+        return tracing::info_span!("request", id, method, route);
+    }
+    if UNTRACED_ROUTES.contains(&route) {
+        return tracing::info_span!(target: logmill_telemetry::UNTRACED, "request", id, method, route);
+    }
+    let kind = "server";
+    let trace_id = tracing::field::Empty;
+    let span = tracing::info_span!("request", id, method, route, otel.kind = kind, trace_id);
+    logmill_telemetry::continue_from_headers(&span, headers);
+    if let Some(id) = logmill_telemetry::begin_request(&span, method, route) {
+        span.record("trace_id", id);
+    }
+    span
+}
+
 /// Gives the request its id and its span, and counts it.
 pub(crate) async fn layer(request: Request, next: Next) -> Response {
     let id = request
@@ -56,7 +76,7 @@ pub(crate) async fn layer(request: Request, next: Next) -> Response {
         .map_or("unknown", MatchedPath::as_str);
     let route = route.to_owned();
     let method = known_method(request.method());
-    let span = tracing::info_span!("request", id, method, route);
+    let span = span(&id, method, &route, request.headers());
     let begun = Instant::now();
     let served = CURRENT
         .scope(id.clone(), next.run(request))
@@ -64,6 +84,7 @@ pub(crate) async fn layer(request: Request, next: Next) -> Response {
     let mut response = served.await;
     let status = response.status();
     let elapsed = begun.elapsed();
+    logmill_telemetry::end_request(&span, status);
     span.in_scope(|| tracing::debug!(status = status.as_u16(), ?elapsed, "served"));
     let seconds = elapsed.as_secs_f64();
     metrics::histogram!("logmill_http_request_seconds", "route" => route.clone()).record(seconds);

@@ -6,6 +6,8 @@ use arrow_array::RecordBatch;
 use logmill_catalog::IdempotencyRow;
 use logmill_model::TenantId;
 use logmill_queue::{Appended, LocalLog, Request};
+use logmill_telemetry::TraceContext;
+use tracing::Instrument;
 
 use crate::fleet::Fleet;
 use crate::idempotency::{Answer, IdempotencyPermit};
@@ -130,10 +132,16 @@ impl Store {
     /// Makes a prepared batch durable and visible (elsewhere a moment later, where many processes share the data). On error
     /// nothing was stored, or (only when the log itself failed) it is unknown whether it was.
     pub async fn commit(&self, prepared: Prepared) -> Result<Committed> {
-        match &self.log {
-            Log::Local(log) => self.commit_here(log, prepared).await,
-            Log::Fleet(fleet) => commit_to_all(fleet, prepared).await,
-        }
+        let bytes = prepared.payload.len();
+        let span = tracing::debug_span!("append", otel.kind = "producer", bytes);
+        let committing = async {
+            match &self.log {
+                Log::Local(log) => self.commit_here(log, prepared).await,
+                Log::Fleet(fleet) => commit_to_all(fleet, prepared).await,
+            }
+        };
+        let committed = committing.instrument(span.clone()).await;
+        committed.inspect_err(|error| logmill_telemetry::failed(&span, error))
     }
 
     async fn commit_here(&self, log: &LocalLog, prepared: Prepared) -> Result<Committed> {
@@ -146,6 +154,7 @@ impl Store {
         } = prepared;
         let (permit, row) = idempotency.unzip();
         let state = self.state.clone();
+        let trace = TraceContext::current();
         let on_durable = Box::new(move |sequence: logmill_queue::Sequence| {
             if let (Some(permit), Some(row)) = (permit, &row) {
                 permit.complete(row.answer.clone(), row.received_at_ns);
@@ -154,6 +163,7 @@ impl Store {
                 sequence: sequence.0,
                 batch,
                 idempotency: row,
+                trace,
                 _reservation: reservation,
             };
             state.write().apply(LOCAL, &tenant, batch);

@@ -11,6 +11,7 @@ use logmill_model::time::DAY_NS;
 use logmill_model::{ErrorKind, TenantId};
 use logmill_queue::Sequence;
 use logmill_segment::{GRANULE_ROWS, Position, SegmentSummary, encode_rows, positions};
+use tracing::Instrument;
 use ulid::Ulid;
 
 use crate::fleet::Fleet;
@@ -126,7 +127,14 @@ impl Store {
     /// Brings a frozen memtable into segments; on failure it stays frozen, for another try.
     async fn flush_frozen(&self, flushed: &mut FlushedPartition, frozen: Frozen) -> Result<()> {
         let begun = Instant::now();
-        let outcome = self.write_and_commit(flushed, &frozen).await;
+        let span = tracing::debug_span!("flush", partition = frozen.partition, frozen.watermark);
+        logmill_telemetry::link(&span, frozen.traces());
+        let outcome = self
+            .write_and_commit(flushed, &frozen)
+            .instrument(span.clone())
+            .await
+            .inspect_err(|error| logmill_telemetry::failed(&span, error));
+        drop(span);
         let handles = match outcome {
             Ok(handles) => handles,
             Err(Error::Catalog(error)) if error.kind() == ErrorKind::Conflict => {
@@ -212,11 +220,15 @@ impl Store {
             segments: rows_of_catalog.clone(),
             idempotency: keys.collect(),
         };
-        let committed = match new_rows {
-            Some((table, rows)) => table.commit_flush(commit, rows).await,
-            None => self.catalog.commit_flush(commit).await,
-        };
-        match committed {
+        let committing = tracing::debug_span!("commit", segments = commit.segments.len());
+        let committing = async {
+            match new_rows {
+                Some((table, rows)) => table.commit_flush(commit, rows).await,
+                None => self.catalog.commit_flush(commit).await,
+            }
+        }
+        .instrument(committing);
+        match committing.await {
             Ok(()) => {}
             // An earlier try did commit, although it reported a failure: its segments are the ones.
             Err(logmill_catalog::Error::WatermarkMoved { found, .. })
@@ -253,17 +265,19 @@ impl Store {
         rows: Vec<Position>,
     ) -> Result<(SegmentRow, Held)> {
         let options = self.options.segment_options();
+        let encoding = tracing::debug_span!("encode", %tenant, rows = rows.len());
         let encode = move || {
             // A record takes some 30 bytes; a vector that grows is memory touched twice.
             let mut bytes = Vec::with_capacity(rows.len() * 32);
             let summary = encode_rows(&batches, rows, &options, &mut bytes)?;
             Ok((summary, Bytes::from(bytes)))
         };
-        let (summary, bytes) = self.flusher.run(encode).await?;
+        let (summary, bytes) = self.flusher.run(encode).instrument(encoding).await?;
         let id = Ulid::generate().to_string();
         let path = segment_path(tenant, summary.min_timestamp_ns, &id);
         let held = self.in_use.hold(&path);
-        self.objects.put(&path, bytes).await?;
+        let putting = tracing::debug_span!("put", path, bytes = bytes.len());
+        self.objects.put(&path, bytes).instrument(putting).await?;
         let row = segment_row(tenant, id, path, summary, 0, self.clock.now_ns());
         Ok((row, held))
     }

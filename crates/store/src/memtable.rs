@@ -8,6 +8,7 @@ use arrow_array::{Array, RecordBatch};
 use logmill_catalog::IdempotencyRow;
 use logmill_model::TenantId;
 use logmill_schema::{ColumnType, TableSchema};
+use logmill_telemetry::TraceContext;
 use rustc_hash::FxHashMap;
 
 use crate::{Error, Result, SegmentHandle, Snapshot, StoreStatus};
@@ -96,6 +97,8 @@ pub(crate) struct MemoryBatch {
     pub(crate) sequence: u64,
     pub(crate) batch: RecordBatch,
     pub(crate) idempotency: Option<IdempotencyRow>,
+    /// The trace of the append.
+    pub(crate) trace: Option<TraceContext>,
     pub(crate) _reservation: Reservation,
 }
 
@@ -136,6 +139,14 @@ pub(crate) struct Frozen {
     pub(crate) partition: u32,
     pub(crate) watermark: u64,
     pub(crate) tenants: Vec<(TenantId, Vec<Arc<MemoryBatch>>)>,
+}
+
+impl Frozen {
+    /// The traces of the appends that it came by.
+    pub(crate) fn traces(&self) -> impl Iterator<Item = &TraceContext> {
+        let batches = self.tenants.iter().flat_map(|(_, batches)| batches);
+        batches.filter_map(|batch| batch.trace.as_ref())
+    }
 }
 
 /// Batches that nobody sees any more. Giving back so much memory takes long, and readers and the log must not wait for

@@ -113,6 +113,7 @@ pub(crate) fn open_log(
                 sequence: sequence.0,
                 batch: payload.batch,
                 idempotency: payload.idempotency,
+                trace: None,
                 _reservation: reservation,
             };
             state.write().apply(LOCAL, &payload.tenant, batch);

@@ -9,6 +9,7 @@
 mod access;
 mod audit;
 mod bad_input;
+mod collector;
 mod command_line;
 mod connections;
 mod crash;
@@ -27,5 +28,6 @@ mod s3;
 mod security_matrix;
 mod sql;
 mod stores;
+mod telemetry;
 mod tls;
 mod tokens;

@@ -127,6 +127,7 @@ impl Inner {
             partition,
             payload,
             request,
+            trace,
         } = entry;
         let token = ulid::Ulid::generate().0;
         let now_ms = self.watch.redis_now_ms();
@@ -162,7 +163,8 @@ impl Inner {
             .arg(answer)
             .arg(forget_at_ms)
             .arg(deadline_ms)
-            .arg(self.options.partition_max_entries);
+            .arg(self.options.partition_max_entries)
+            .arg(trace.unwrap_or_default());
         command
     }
 

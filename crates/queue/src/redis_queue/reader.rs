@@ -41,6 +41,8 @@ pub struct ReadEntry {
     pub sequence: Sequence,
     /// What was appended. Empty if the entry is not one of ours, which no decoder takes either.
     pub payload: Bytes,
+    /// [`Entry::trace`](crate::Entry::trace), where it had one.
+    pub trace: Option<String>,
 }
 
 /// Reads partitions over a connection of its own, so that waiting holds nobody else up.
@@ -155,14 +157,20 @@ impl RedisReader {
             };
             for found in items(key, parts.next().unwrap_or(Value::Nil))? {
                 let (id, fields) = entry(key, found)?;
-                let payload = fields.into_iter().find(|(name, _)| name == b"p");
-                read.push(ReadEntry {
+                let mut read_entry = ReadEntry {
                     partition,
                     sequence: keys::sequence(key, &id)?,
-                    payload: payload
-                        .map(|(_, payload)| payload.into())
-                        .unwrap_or_default(),
-                });
+                    payload: Bytes::new(),
+                    trace: None,
+                };
+                for (name, value) in fields {
+                    match &name[..] {
+                        b"p" => read_entry.payload = value.into(),
+                        b"t" => read_entry.trace = String::from_utf8(value).ok(),
+                        _ => {}
+                    }
+                }
+                read.push(read_entry);
             }
         }
         Ok(read)

@@ -40,14 +40,16 @@ impl Script {
 
 /// Functions that several scripts use.
 const COMMON: &str = r"
--- Adds an entry. Ids are packed into 64 bits, 20 of them for the number within a millisecond: an id beyond that
+-- Adds an entry, with where it belongs in a trace unless that is ''. Ids are packed into 64 bits, 20 of them for the number within a millisecond: an id beyond that
 -- (more than a million entries while the clock stands, or stands back) is taken back, and the next millisecond begins.
-local function add(stream, payload)
-    local id = redis.call('XADD', stream, '*', 'p', payload)
+local function add(stream, payload, trace)
+    local fields = {'p', payload}
+    if trace ~= '' then fields = {'p', payload, 't', trace} end
+    local id = redis.call('XADD', stream, '*', unpack(fields))
     local ms, number = string.match(id, '^(%d+)%-(%d+)$')
     if tonumber(number) >= 1048576 then
         redis.call('XDEL', stream, id)
-        id = redis.call('XADD', stream, string.format('%.0f-0', tonumber(ms) + 1), 'p', payload)
+        id = redis.call('XADD', stream, string.format('%.0f-0', tonumber(ms) + 1), unpack(fields))
     end
     return id
 end
@@ -98,7 +100,7 @@ end
 if now_ms() > deadline then return {'late'} end
 local entries = redis.call('XLEN', stream)
 if entries >= entries_max then return {'full', tostring(entries)} end
-local id = add(stream, payload)
+local id = add(stream, payload, ARGV[8])
 redis.call('SET', request, token .. fingerprint .. id .. ' ' .. answer, 'PXAT', forget_at)
 return {'new', id}
 ";
@@ -149,7 +151,7 @@ local payload = ''
 for i = 1, #fields, 2 do
     if fields[i] == 'p' then payload = fields[i + 1] end
 end
-local new = add(stream, payload)
+local new = add(stream, payload, '')
 redis.call('XDEL', dead, id)
 redis.call('SET', retried, new, 'PX', remember_ms)
 return new

@@ -324,6 +324,7 @@ async fn a_request_is_taken_once_or_not_at_all(ground: &mut dyn Ground) {
         partition: 0,
         payload: payload.to_vec(),
         request: request("key with spaces {and} braces", fingerprint),
+        trace: None,
     };
     let first = queue.append(entry(b"first", 1), nothing()).await;
     if !queue.remembers_requests() {
@@ -353,6 +354,7 @@ async fn a_request_is_taken_once_or_not_at_all(ground: &mut dyn Ground) {
                 partition: 0,
                 payload: b"raced".to_vec(),
                 request: request("raced", 3),
+                trace: None,
             };
             tokio::spawn(async move { queue.append(entry, nothing()).await.unwrap() })
         })

@@ -40,6 +40,7 @@ async fn an_append_whose_answer_is_lost_is_there_once_and_new() {
             partition: 0,
             payload,
             request,
+            trace: None,
         };
         let appended = queue.append(entry, on_durable).await.unwrap();
         assert_eq!(proxy.to_lose(), 0, "three answers were lost");

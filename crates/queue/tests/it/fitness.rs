@@ -157,6 +157,7 @@ async fn replicas_are_waited_for_and_an_entry_they_did_not_confirm_is_not_double
         partition: 0,
         payload: b"waits".to_vec(),
         request: request("key", 1),
+        trace: None,
     };
     let begun = Instant::now();
     let error = queue.append(entry(), nothing()).await.unwrap_err();

@@ -176,6 +176,7 @@ async fn a_request_is_found_until_its_time_is_over() {
         partition: 0,
         payload: b"x".to_vec(),
         request: request("key", 7),
+        trace: None,
     };
     queue.append(entry, nothing()).await.unwrap();
     let known = queue
@@ -212,4 +213,22 @@ async fn an_append_of_ours_is_remembered_no_longer_than_it_may_be_tried() {
         redis::Value::Int(1),
         "the stream alone"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_brings_its_trace_along() {
+    let server = redis();
+    let queue = open_redis(&server, RedisOptions::default()).await;
+    let traces = [None, Some("00-0af7-b7ad-01"), None];
+    for trace in traces {
+        let mut entry = Entry::new(0, b"payload".to_vec());
+        entry.trace = trace.map(str::to_owned);
+        queue.append(entry, nothing()).await.unwrap();
+    }
+    let limits = ReadLimits::default();
+    let read = queue.reader().read(0, Sequence(0), limits, WAIT).await;
+    let read = read.unwrap();
+    let found: Vec<_> = read.iter().map(|entry| entry.trace.as_deref()).collect();
+    assert_eq!(found, traces);
+    assert!(read.iter().all(|entry| entry.payload == "payload"));
 }

@@ -66,6 +66,7 @@ impl<S: RequiredScope> FromRequestParts<AppState> for Authorized<S> {
             }
             _ => (asked.unwrap_or_else(TenantId::default_tenant), None),
         };
+        logmill_telemetry::record_tenant(tenant.as_str());
         Ok(Self {
             tenant,
             caller,

@@ -157,7 +157,9 @@ async fn store(
     let decoded = tokio::task::spawn_blocking(request_id::carry(move || {
         let mut bench = bench;
         let mut share = share;
-        let outcome = decode_and_prepare(&worker, &head, &mut bench, &mut share, permit);
+        let span = tracing::debug_span!("decode", wire_bytes = bench.wire.len());
+        let decode = || decode_and_prepare(&worker, &head, &mut bench, &mut share, permit);
+        let outcome = span.in_scope(decode);
         worker.workbenches.give_back(bench);
         drop(turn);
         (outcome, share)

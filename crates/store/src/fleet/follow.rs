@@ -6,6 +6,8 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use logmill_queue::{ReadEntry, ReadLimits, RedisReader, Sequence};
+use logmill_telemetry::TraceContext;
+use tracing::{Instrument, Span};
 
 use super::{Fleet, age};
 use crate::memtable::{MemoryBatch, State, memory_size};
@@ -82,18 +84,42 @@ impl Store {
         Ok(())
     }
 
-    /// Makes an entry visible that was read as the next one from `from` on. One that is no batch is set aside by who leads
-    /// the partition, and passed by everybody.
+    /// Takes an entry in that was read as the next one from `from` on. Its trace goes on with the worker that leads its
+    /// partition; that every query process takes it in as well says nothing new.
     async fn take_in(
         self: &Arc<Self>,
         fleet: &Arc<Fleet>,
         entry: ReadEntry,
         from: Sequence,
     ) -> Result<()> {
+        let (partition, sequence) = (entry.partition, entry.sequence.0);
+        let trace = entry.trace.as_deref().and_then(TraceContext::parse);
+        let span = match &trace {
+            Some(context) if fleet.leads(partition) => {
+                let kind = "consumer";
+                let span = tracing::debug_span!("apply", otel.kind = kind, partition, sequence);
+                logmill_telemetry::continue_from(&span, context);
+                span
+            }
+            _ => Span::none(),
+        };
+        self.apply(fleet, entry, trace, from).instrument(span).await
+    }
+
+    /// Makes an entry visible that was read as the next one from `from` on. One that is no batch is set aside by who leads
+    /// the partition, and passed by everybody.
+    async fn apply(
+        self: &Arc<Self>,
+        fleet: &Arc<Fleet>,
+        entry: ReadEntry,
+        trace: Option<TraceContext>,
+        from: Sequence,
+    ) -> Result<()> {
         let ReadEntry {
             partition,
             sequence,
             payload,
+            ..
         } = entry;
         let is_wanted = |state: &State| fleet.is_next(state, partition, sequence, from);
         if !is_wanted(&self.state.read()) {
@@ -114,6 +140,7 @@ impl Store {
                     sequence: sequence.0,
                     batch: decoded.batch,
                     idempotency: None,
+                    trace,
                     _reservation: reservation,
                 };
                 let mut state = self.state.write();

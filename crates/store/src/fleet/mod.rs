@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use logmill_catalog::{Catalog, Fence, LogTable};
 use logmill_model::{Clock, TenantId};
 use logmill_queue::{Appended, Entry, Queue, RedisQueue, Request, Sequence};
+use logmill_telemetry::TraceContext;
 use object_store::ObjectStore;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
@@ -169,6 +170,7 @@ impl Fleet {
     ) -> Result<Appended> {
         let mut entry = Entry::new(self.partition_of(tenant), payload);
         entry.request = request;
+        entry.trace = TraceContext::current().map(|context| context.to_text());
         Ok(self.queue.append(entry, Box::new(|_| {})).await?)
     }
 
