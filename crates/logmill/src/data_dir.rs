@@ -6,6 +6,20 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use rustix::fs::{FlockOperation, flock};
 
+/// The file that is there where the logs and the catalog are in Postgres.
+const TABLE_MARK: &str = "postgres";
+
+/// Refuses a directory whose catalog is not in it.
+pub(crate) fn check_catalog_is_in(root: &Path) -> anyhow::Result<()> {
+    if root.join(TABLE_MARK).exists() {
+        bail!(
+            "the catalog of {} is in Postgres: name its --database-url",
+            root.display()
+        );
+    }
+    Ok(())
+}
+
 /// A data directory that this process has for itself until it is dropped.
 #[derive(Debug)]
 pub(crate) struct DataDir {
@@ -57,7 +71,7 @@ impl DataDir {
 
     /// The name of this folder where its logs are in a table of Postgres.
     pub(crate) fn table_mark(&self) -> PathBuf {
-        self.root.join("postgres")
+        self.root.join(TABLE_MARK)
     }
 
     /// Blocks of segments that are on S3.

@@ -73,6 +73,7 @@ impl PlaceArguments {
             None => std::env::var_os("LOGMILL_DATA_DIR")
                 .map_or_else(|| PathBuf::from("logmill-data"), PathBuf::from),
         };
+        crate::data_dir::check_catalog_is_in(&data_dir)?;
         let path = data_dir.join("catalog.db");
         if makes {
             std::fs::create_dir_all(&data_dir)?;

@@ -8,7 +8,7 @@ use anyhow::bail;
 use clap::{Args, Subcommand};
 use logmill_catalog::{MigrationState, MigrationStatus, Schema};
 
-use crate::data_dir::DataDir;
+use crate::data_dir::{self, DataDir};
 
 /// Show, apply or take back the catalog's schema migrations. A server applies them itself when it starts.
 #[derive(Debug, Args)]
@@ -53,6 +53,9 @@ impl MigrateArguments {
     /// Carries the command out.
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         let action = self.action.unwrap_or(Action::Status);
+        if self.database_url.is_none() {
+            data_dir::check_catalog_is_in(&self.data_dir)?;
+        }
         let (schema, _only_user) = match self.database_url {
             Some(url) => (Schema::Postgres(url), None),
             None if matches!(action, Action::Status) => {

@@ -426,6 +426,15 @@ fn data_of_one_store_never_meet_those_of_the_other() {
     let server = data.serve();
     server.ingest(&[json!({"message": "one"})]);
     server.kill();
+    let elsewhere = data.run(&[
+        "migrate",
+        "up",
+        "--data-dir",
+        &data.path().display().to_string(),
+    ]);
+    // DATABASE_URL is what `migrate` goes by, where it is set.
+    assert!(elsewhere.status.success(), "{elsewhere:?}");
+    assert!(!data.path().join("catalog.db").exists());
     let another = log(&in_table(&database));
     assert!(
         another.contains("belongs to another data folder"),
@@ -435,8 +444,13 @@ fn data_of_one_store_never_meet_those_of_the_other() {
     let fleet = in_table(&database).variable("REDIS_URL", redis.url());
     assert!(log(&fleet).contains("belongs to a data folder"));
     let data = data.setting("STORE__KIND", "segments");
-    let contradiction = log(&data.variable("DATABASE_URL", ""));
+    let data = data.variable("DATABASE_URL", "");
+    let contradiction = log(&data);
     assert!(contradiction.contains("are in Postgres"), "{contradiction}");
+    let folder = data.path().display().to_string();
+    let output = data.run(&["key", "list", "--data-dir", &folder]);
+    let problem = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(problem.contains("is in Postgres"), "{problem}");
     let segments = Data::new();
     segments.serve().kill();
     let fresh = postgres.database();
