@@ -6,11 +6,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use logmill_queue::{Entry, Queue, RedisOptions, RedisQueue};
 use logmill_test_services::{PostgresServer, RedisServer, RedisServerOptions, S3Server};
 use rand::Rng;
 use serde_json::{Value, json};
 
-use crate::harness::{Data, Response, Server, ndjson};
+use crate::harness::{Data, Response, Server, ndjson, text_of};
 
 /// How long anything may take on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -81,13 +82,16 @@ impl Shared {
     }
 
     pub(crate) fn start(&self, role: &str) -> Process {
-        let data = self.data(role);
-        let server = Mutex::new(Some(data.serve()));
-        Process { data, server }
+        Process::start(self.data(role))
     }
 }
 
 impl Process {
+    pub(crate) fn start(data: Data) -> Self {
+        let server = Mutex::new(Some(data.serve()));
+        Self { data, server }
+    }
+
     /// Does something with the running process.
     pub(crate) fn with<T>(&self, act: impl FnOnce(&Server) -> T) -> T {
         act(self.server.lock().unwrap().as_ref().unwrap())
@@ -282,7 +286,7 @@ fn all<'a>(processes: impl IntoIterator<Item = &'a Process>, signal: &str) {
 }
 
 /// Longer than a lease lasts: somebody else has taken over when it wakes.
-const PAUSE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_secs(20);
 
 #[test]
 fn a_worker_is_killed() {
@@ -442,7 +446,9 @@ fn roles_say_what_they_do_not_do() {
     api.with(|server| server.post("/admin/compact", &[], b""))
         .error(421, "wrong_role");
     api.with(|server| server.ingest(&[json!({"message": "one", "n": 1})]));
-    let seen = until("it is found", || counts(&query).unwrap().len() == 1);
+    let seen = until("it is found", || {
+        counts(&query).is_some_and(|counts| counts.len() == 1)
+    });
     assert!(seen < Duration::from_secs(2), "{seen:?}");
 
     let ready = worker.with(|server| server.get("/health/ready").json());
@@ -465,6 +471,64 @@ fn roles_say_what_they_do_not_do() {
             .len()
     };
     until("jobs were run", || jobs() >= 3);
+}
+
+#[test]
+fn dead_letters_are_shown_retried_and_dropped() {
+    let shared = Shared::new();
+    let (worker, query) = (shared.start("worker"), shared.start("query"));
+    until("it leads all", || worker.with(leads) == 4);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let queue = RedisQueue::open(&shared.redis.url(), RedisOptions::default(), 4);
+        let queue = queue.await.unwrap();
+        for partition in 0..2 {
+            let entry = Entry::new(partition, b"\x01 this is no batch".to_vec());
+            queue.append(entry, Box::new(|_| {})).await.unwrap();
+        }
+    });
+    let url = query.url();
+    let dlq = |arguments: &[&str]| {
+        let output = worker
+            .data
+            .run(&[&["dlq", "--url", &url], arguments].concat());
+        (
+            output.status.success(),
+            text_of(&output.stdout) + &text_of(&output.stderr),
+        )
+    };
+    let listed = || {
+        let (success, printed) = dlq(&["list", "--json"]);
+        assert!(success, "{printed}");
+        let page: Value = serde_json::from_str(&printed).unwrap();
+        let letters = page["letters"].as_array().unwrap().iter();
+        letters
+            .map(|letter| letter["id"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    until("two dead letters", || listed().len() == 2);
+    let ids = listed();
+    let (success, table) = dlq(&["list"]);
+    assert!(
+        success && table.contains(&ids[0]) && table.contains("payload"),
+        "{table}"
+    );
+    let (success, one) = dlq(&["show", &ids[0]]);
+    assert!(success && one.contains("payload_base64"), "{one}");
+    // One that is no batch comes back, with another id.
+    assert_eq!(dlq(&["retry", &ids[0]]), (true, "1 put back\n".to_owned()));
+    until("it is set aside again", || {
+        listed().len() == 2 && !listed().contains(&ids[0])
+    });
+    let again = listed();
+    let drop: Vec<&str> = ["drop"]
+        .into_iter()
+        .chain(again.iter().map(String::as_str))
+        .collect();
+    assert_eq!(dlq(&drop), (true, "2 dropped\n".to_owned()));
+    assert_eq!(dlq(&["list"]), (true, "no dead letters\n".to_owned()));
+    let (success, printed) = dlq(&["show", &ids[0]]);
+    assert!(!success && printed.contains("no dead letter"), "{printed}");
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod crash;
 mod deletes;
 mod duckdb;
 mod fleet;
+mod fleet_access;
 mod harness;
 mod ingest;
 mod loghub;

@@ -12,17 +12,28 @@ fn migrate(data: &Data, arguments: &[&str]) -> (bool, String) {
     (output.status.success(), printed)
 }
 
-/// How `status` shows the three migrations.
-fn shown(states: [&str; 3]) -> String {
-    let [initial, deletes, fleet] = states;
-    format!("   1  {initial}  initial\n   2  {deletes}  deletes\n   3  {fleet}  fleet\n")
+/// All migrations, in their order.
+const NAMES: [&str; 4] = ["initial", "deletes", "fleet", "access"];
+
+/// How `status` shows the migrations when so many are applied.
+fn shown(applied: usize) -> String {
+    let line = |(position, name): (usize, &&str)| {
+        let state = if position < applied {
+            "applied"
+        } else {
+            "pending"
+        };
+        format!("{:>4}  {state}  {name}\n", position + 1)
+    };
+    NAMES.iter().enumerate().map(line).collect()
 }
 
 /// All steps, on the catalog that `at` names.
 fn up_and_down(data: &Data, at: &[&str]) {
     let migrate = |arguments: &[&str]| migrate(data, &[arguments, at].concat());
-    let succeeds = |arguments: &[&str], expected: [&str; 3]| {
-        assert_eq!(migrate(arguments), (true, shown(expected)), "{arguments:?}");
+    let all = NAMES.len();
+    let succeeds = |arguments: &[&str], applied: usize| {
+        assert_eq!(migrate(arguments), (true, shown(applied)), "{arguments:?}");
     };
     let fails = |arguments: &[&str], why: &str| {
         let (success, printed) = migrate(arguments);
@@ -31,22 +42,25 @@ fn up_and_down(data: &Data, at: &[&str]) {
             "{arguments:?}: {printed}"
         );
     };
-    let (applied, pending) = ("applied", "pending");
-    succeeds(&[], [pending; 3]);
-    succeeds(&["up", "--to", "1"], [applied, pending, pending]);
-    succeeds(&["up"], [applied; 3]);
-    succeeds(&["status"], [applied; 3]);
-    fails(&["down"], "takes back fleet and loses the data");
-    fails(&["down", "--to", "0"], "takes back initial, deletes, fleet");
-    succeeds(&["status"], [applied; 3]);
-    succeeds(&["down", "--yes"], [applied, applied, pending]);
-    succeeds(&["down", "--to", "0", "--yes"], [pending; 3]);
-    fails(&["down", "--yes"], "nothing to take back");
+    succeeds(&[], 0);
+    succeeds(&["up", "--to", "1"], 1);
+    succeeds(&["up"], all);
+    succeeds(&["status"], all);
+    let newest = NAMES[all - 1];
     fails(
-        &["up", "--to", "4"],
-        "there is no version 4: they are 0 to 3",
+        &["down"],
+        &format!("takes back {newest} and loses the data"),
     );
-    succeeds(&["up"], [applied; 3]);
+    let everything = NAMES.join(", ");
+    fails(&["down", "--to", "0"], &format!("takes back {everything}"));
+    succeeds(&["status"], all);
+    succeeds(&["down", "--yes"], all - 1);
+    succeeds(&["down", "--to", "0", "--yes"], 0);
+    fails(&["down", "--yes"], "nothing to take back");
+    let beyond = (all + 1).to_string();
+    let why = format!("there is no version {beyond}: they are 0 to {all}");
+    fails(&["up", "--to", &beyond], &why);
+    succeeds(&["up"], all);
 }
 
 #[test]
@@ -79,7 +93,7 @@ fn a_postgres_catalog_goes_up_and_down() {
         .env("DATABASE_URL", &url)
         .output()
         .unwrap();
-    assert_eq!(text_of(&by_environment.stdout), shown(["applied"; 3]));
+    assert_eq!(text_of(&by_environment.stdout), shown(NAMES.len()));
 
     server.kill();
     let secret = url.replace("postgres@", "postgres:secret@");

@@ -27,9 +27,10 @@ pub(crate) struct Readiness {
     /// `ready`, `degraded` (something does not work, and requests are served all the same), `stopping` or `failing`.
     #[schema(example = "ready")]
     status: &'static str,
-    /// What the process does: `api`, `worker`, `query`, `all`.
+    /// What the process does: `api`, `worker`, `query`, `all`; for operators, as all that follows.
     #[schema(example = "all")]
-    role: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<&'static str>,
     /// For operators, and for all where nobody is asked for credentials.
     #[serde(skip_serializing_if = "Option::is_none")]
     components: Option<Vec<Component>>,
@@ -145,7 +146,7 @@ pub(crate) async fn ready(
     let fleet = state.store.fleet_status().filter(|_| is_operator);
     let readiness = Readiness {
         status,
-        role: state.store.role().as_str(),
+        role: is_operator.then(|| state.store.role().as_str()),
         components: is_operator.then_some(components),
         queue: fleet.map(SharedQueue::from),
     };
