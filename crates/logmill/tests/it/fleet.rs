@@ -480,8 +480,10 @@ fn dead_letters_are_shown_retried_and_dropped() {
     until("it leads all", || worker.with(leads) == 4);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let queue = RedisQueue::open(&shared.redis.url(), RedisOptions::default(), 4);
-        let queue = queue.await.unwrap();
+        let url = shared.redis.url();
+        let queue = RedisQueue::open(&url, RedisOptions::default(), 4)
+            .await
+            .unwrap();
         for partition in 0..2 {
             let entry = Entry::new(partition, b"\x01 this is no batch".to_vec());
             queue.append(entry, Box::new(|_| {})).await.unwrap();

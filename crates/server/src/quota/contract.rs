@@ -131,7 +131,7 @@ async fn what_one_process_lets_in_closes_the_bucket_of_another() {
 }
 
 /// How often scripts were called.
-async fn calls(server: &RedisServer) -> u64 {
+fn calls(server: &RedisServer) -> u64 {
     let client = std::process::Command::new("redis-cli")
         .args(["-p", &server.port().to_string(), "info", "commandstats"])
         .output()
@@ -154,16 +154,14 @@ async fn requests_in_a_row_ask_nobody() {
         quotas.wait(&own).await;
         quotas.charge(&own, 1).await;
     }
-    let most = 2 + begun.elapsed().as_millis() as u64 / 100;
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    let calls = calls(&server).await;
-    assert!((1..=most).contains(&calls), "{calls} of {most}");
-    // And what they charged is known to others.
-    quotas.wait(&own).await;
-    quotas.charge(&own, 1).await;
+    let most = 3 + begun.elapsed().as_millis() as u64 / 100;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let calls = calls(&server);
+    assert!((2..=most).contains(&calls), "{calls} of {most}");
+    // And all that they charged is known to others.
     let other = shared(&server).await;
     let begun = Instant::now();
-    while other.wait(&own).await < Duration::from_secs(10) {
+    while other.wait(&own).await < Duration::from_secs(40) {
         assert!(begun.elapsed() < Duration::from_secs(30));
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

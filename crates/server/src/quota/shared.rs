@@ -53,6 +53,8 @@ struct Known {
     buckets: HashMap<RateQuota, Level>,
     /// When Redis was asked last.
     asked_at: Option<Instant>,
+    /// A report is on its way that will tell what is charged now.
+    report_is_due: bool,
 }
 
 /// A bucket, in seconds of its rate.
@@ -105,15 +107,16 @@ impl Level {
 }
 
 impl Known {
-    /// Whether it is this caller's turn to ask Redis, after `pause` without anybody asking.
-    fn take_turn(&mut self, pause: Duration, now: Instant) -> bool {
-        let is_due = self
-            .asked_at
-            .is_none_or(|asked| now.saturating_duration_since(asked) >= pause);
-        if is_due {
-            self.asked_at = Some(now);
-        }
-        is_due
+    /// For how long nobody asked Redis.
+    fn silence(&self, now: Instant) -> Duration {
+        let asked_at = self.asked_at;
+        asked_at.map_or(Duration::MAX, |asked| now.saturating_duration_since(asked))
+    }
+
+    /// After how long to report what was charged; `None` where somebody will do so anyway.
+    fn report_in(&mut self, now: Instant) -> Option<Duration> {
+        let is_due = std::mem::replace(&mut self.report_is_due, true);
+        (!is_due).then(|| REPORT_PAUSE.saturating_sub(self.silence(now)))
     }
 }
 
@@ -185,8 +188,11 @@ impl QuotaCounters for SharedQuotas {
                 .buckets
                 .entry(bucket.quota)
                 .or_insert_with(|| Level::full(now));
-            let pause = if is_new { Duration::ZERO } else { BELIEVED };
-            known.take_turn(pause, now)
+            let asks = is_new || known.silence(now) >= BELIEVED;
+            if asks {
+                known.asked_at = Some(now);
+            }
+            asks
         };
         if asks {
             self.inner.report(&bucket.tenant).await;
@@ -205,7 +211,7 @@ impl QuotaCounters for SharedQuotas {
     )]
     async fn charge(&self, bucket: &Bucket, amount: u64) {
         let seconds = amount as f64 / bucket.per_second.max(1) as f64;
-        let reports = {
+        let delay = {
             let now = Instant::now();
             let mut tenants = self.inner.tenants.lock();
             let known = tenants.entry(bucket.tenant.clone()).or_default();
@@ -215,11 +221,18 @@ impl QuotaCounters for SharedQuotas {
                 .or_insert_with(|| Level::full(now));
             // What cannot be told for long is not owed for ever.
             level.unreported = (level.unreported + seconds).min(BURST_SECONDS + DEBT_MAX_SECONDS);
-            known.take_turn(REPORT_PAUSE, now)
+            known.report_in(now)
         };
-        if reports {
+        if let Some(delay) = delay {
             let (inner, tenant) = (self.inner.clone(), bucket.tenant.clone());
-            tokio::spawn(async move { inner.report(&tenant).await });
+            tokio::spawn(async move {
+                tokio::time::sleep(delay).await;
+                if let Some(known) = inner.tenants.lock().get_mut(&tenant) {
+                    known.report_is_due = false;
+                    known.asked_at = Some(Instant::now());
+                }
+                inner.report(&tenant).await;
+            });
         }
     }
 
