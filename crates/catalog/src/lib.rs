@@ -7,6 +7,7 @@
 mod access;
 mod error;
 mod fleet;
+mod log_table;
 mod migrations;
 mod rows;
 mod sql;
@@ -24,6 +25,10 @@ pub use access::{
 };
 pub use error::{Error, Result};
 pub use fleet::{Changes, JobRun, Lease, LeaseRow, Member, PendingDeletes};
+pub use log_table::{
+    ANY_WORD, Deletion, ExpiredRows, LogTable, LogTableOptions, NewRows, PostgresLogTable,
+    RowColumn, RowCondition, RowKey, RowOrder, RowSelection, RowStream,
+};
 pub use migrations::{MigrationState, MigrationStatus, Schema};
 pub use rows::{
     DeleteId, DeleteRow, Fence, FlushCommit, IdempotencyRow, Replacement, SegmentColumn, SegmentId,

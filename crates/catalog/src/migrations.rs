@@ -26,6 +26,15 @@ macro_rules! migrations {
                 migrations!($folder, 3, "0003", "fleet", ReversibleDown, ".down.sql"),
                 migrations!($folder, 4, "0004", "access", ReversibleUp, ".up.sql"),
                 migrations!($folder, 4, "0004", "access", ReversibleDown, ".down.sql"),
+                migrations!($folder, 5, "0005", "log_entries", ReversibleUp, ".up.sql"),
+                migrations!(
+                    $folder,
+                    5,
+                    "0005",
+                    "log_entries",
+                    ReversibleDown,
+                    ".down.sql"
+                ),
             ]))
         })
     };

@@ -192,6 +192,11 @@ impl<B: Backend> Connections<B> {
         Self { pool, timeout }
     }
 
+    /// The pool itself.
+    pub(crate) fn pool(&self) -> &Pool<B> {
+        &self.pool
+    }
+
     /// Begins a transaction that changes something.
     pub(crate) async fn begin(&self) -> Result<Transaction<B>> {
         self.begin_with(B::BEGIN_CHANGE).await
@@ -260,6 +265,11 @@ impl<B: Backend> Transaction<B> {
     ) -> Result<Vec<B::Row>> {
         let run = B::fetch(&mut self.inner, statement::<B>(sql), values);
         within(self.timeout, operation, run).await
+    }
+
+    /// The connection itself, for what only one kind of database does.
+    pub(crate) fn connection(&mut self) -> &mut B::Connection {
+        &mut self.inner
     }
 
     /// Makes it last. After a failure nobody knows whether it does.

@@ -4,12 +4,12 @@
 //! on the one row of `catalog_state`, so that such transactions happen one after the other in both databases.
 
 mod access;
-mod changes;
+pub(crate) mod changes;
 mod convert;
 mod deletes;
 mod fleet;
 mod idempotency;
-mod segments;
+pub(crate) mod segments;
 
 use std::time::Duration;
 
@@ -33,7 +33,6 @@ impl<B: Backend> SqlCatalog<B> {
         Self { connections }
     }
 
-    #[cfg(test)]
     pub(crate) fn connections(&self) -> &Connections<B> {
         &self.connections
     }
@@ -55,17 +54,7 @@ impl<B: Backend> Catalog for SqlCatalog<B> {
 
     async fn commit_flush(&self, commit: FlushCommit) -> Result<()> {
         let mut transaction = self.connections.begin().await?;
-        let version = changes::begin(&mut transaction).await?;
-        if let Some(epoch) = commit.epoch {
-            fleet::check_epoch(&mut transaction, &commit.partition, epoch).await?;
-        }
-        segments::move_watermark(&mut transaction, version, &commit).await?;
-        for segment in &commit.segments {
-            segments::insert(&mut transaction, version, segment).await?;
-        }
-        for row in &commit.idempotency {
-            idempotency::insert(&mut transaction, row).await?;
-        }
+        segments::commit_flush(&mut transaction, &commit).await?;
         transaction.commit("committing a flush").await
     }
 

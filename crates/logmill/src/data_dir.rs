@@ -55,6 +55,11 @@ impl DataDir {
         self.root.join("catalog.db")
     }
 
+    /// The name of this folder where its logs are in a table of Postgres.
+    pub(crate) fn table_mark(&self) -> PathBuf {
+        self.root.join("postgres")
+    }
+
     /// Blocks of segments that are on S3.
     pub(crate) fn object_cache(&self) -> PathBuf {
         self.root.join("cache")

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
-use logmill_catalog::Catalog;
+use logmill_catalog::{Catalog, LogTable};
 use logmill_model::Clock;
 use logmill_queue::RedisQueue;
-use logmill_store::{FleetParts, Store, object_storage};
+use logmill_store::object_storage::{self, Opened};
+use logmill_store::{FleetParts, Store};
+use object_store::memory::InMemory;
 use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use ulid::Ulid;
@@ -39,16 +41,19 @@ pub(crate) async fn join(
     settings: &Settings,
     data_dir: &DataDir,
     catalog: Arc<dyn Catalog>,
+    table: Option<Arc<dyn LogTable>>,
     queue: Arc<RedisQueue>,
     clock: &Arc<dyn Clock>,
     address: SocketAddr,
 ) -> anyhow::Result<Arc<Store>> {
-    let root = data_dir.objects();
-    if let Some(folder) = settings.objects.url.strip_prefix("file://") {
-        std::fs::create_dir_all(folder).with_context(|| format!("making {folder}"))?;
-    }
-    let objects = object_storage::open(&settings.objects, &root, &data_dir.object_cache())?;
-    check_objects(catalog.as_ref(), objects.store.as_ref()).await?;
+    let objects = match &table {
+        // Nothing is kept there.
+        Some(_) => Opened {
+            store: Arc::new(InMemory::new()),
+            local_root: None,
+        },
+        None => open_objects(settings, data_dir, catalog.as_ref()).await?,
+    };
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let description = serde_json::json!({
         "address": address.to_string(),
@@ -63,11 +68,26 @@ pub(crate) async fn join(
         catalog,
         objects: objects.store,
         local_root: objects.local_root,
+        table,
         member: format!("{}-{}", settings.role.as_str(), Ulid::generate()),
         description: description.to_string(),
     };
     let joined = Store::join(settings.store.clone(), parts, clock.clone()).await;
     joined.context("joining the other processes")
+}
+
+async fn open_objects(
+    settings: &Settings,
+    data_dir: &DataDir,
+    catalog: &dyn Catalog,
+) -> anyhow::Result<Opened> {
+    let root = data_dir.objects();
+    if let Some(folder) = settings.objects.url.strip_prefix("file://") {
+        std::fs::create_dir_all(folder).with_context(|| format!("making {folder}"))?;
+    }
+    let objects = object_storage::open(&settings.objects, &root, &data_dir.object_cache())?;
+    check_objects(catalog, objects.store.as_ref()).await?;
+    Ok(objects)
 }
 
 /// How many partitions there are: what the first process was told. A tenant's partition must never change.

@@ -2,6 +2,7 @@
 
 mod cli;
 mod data_dir;
+mod database;
 mod direct;
 mod doctor;
 mod fleet;

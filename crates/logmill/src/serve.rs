@@ -8,21 +8,22 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use logmill_catalog::{Access, Catalog, PostgresCatalog, SqliteCatalog};
+use logmill_catalog::{Catalog, LogTable};
 use logmill_model::{Clock, SystemClock};
 use logmill_query::Engine;
 use logmill_queue::RedisQueue;
 use logmill_server::{
     AppState, Auth, LocalQuotas, MetricsHandle, QuotaCounters, SharedQuotas, Tls,
 };
-use logmill_store::{Role, Store, object_storage};
+use logmill_store::{Role, Store, StoreKind, object_storage};
 use logmill_telemetry::{Service, Telemetry};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::data_dir::DataDir;
-use crate::settings::{Flags, LogFormat, Settings};
+use crate::database::{self, Catalogs};
+use crate::settings::{Flags, LogFormat, Settings, StoreFlags};
 use crate::{fleet, logging};
 
 /// Name under which the catalog keeps the key that seals cursors.
@@ -47,6 +48,10 @@ pub(crate) struct ServeArguments {
     /// What this process does, where several share the data (REDIS_URL, DATABASE_URL) [default: all].
     #[arg(long, value_enum)]
     role: Option<RoleArgument>,
+    /// Where the logs are: in segments on the object store, or in a table of the database that DATABASE_URL names
+    /// [default: segments].
+    #[arg(long, value_enum)]
+    store: Option<StoreArgument>,
     /// How Logmill's own log looks.
     #[arg(long, value_enum)]
     log_format: Option<LogFormat>,
@@ -63,6 +68,25 @@ enum RoleArgument {
     Query,
     /// All of it.
     All,
+}
+
+/// Where the logs are.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum StoreArgument {
+    /// In Parquet files.
+    Segments,
+    /// In a table of Postgres.
+    Postgres,
+}
+
+impl From<StoreArgument> for StoreFlags {
+    fn from(store: StoreArgument) -> Self {
+        let kind = match store {
+            StoreArgument::Segments => StoreKind::Segments,
+            StoreArgument::Postgres => StoreKind::Postgres,
+        };
+        Self { kind }
+    }
 }
 
 impl From<RoleArgument> for Role {
@@ -98,6 +122,7 @@ impl ServeArguments {
             listen: self.listen,
             insecure_no_auth: self.insecure_no_auth.then_some(true),
             role: self.role.map(Role::from),
+            store: self.store.map(StoreFlags::from),
         };
         let settings = Settings::load(self.config.as_deref(), &flags, self.log_format)?;
         let service = Service {
@@ -125,7 +150,11 @@ async fn serve(settings: Settings, telemetry: &mut Telemetry) -> anyhow::Result<
     let data_dir = DataDir::create(&settings.data_dir)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
 
-    let (catalog, access) = open_catalog(&settings, &data_dir).await?;
+    let Catalogs {
+        catalog,
+        access,
+        table,
+    } = database::open(&settings, &data_dir, &clock).await?;
     let cursor_key = cursor_key(catalog.as_ref()).await?;
     let queue = if settings.is_fleet() {
         Some(fleet::open_queue(&settings, catalog.as_ref()).await?)
@@ -136,8 +165,10 @@ async fn serve(settings: Settings, telemetry: &mut Telemetry) -> anyhow::Result<
     let auth = Auth::open(settings.auth.clone(), access, quotas, clock.clone());
     let auth = auth.await.map_err(anyhow::Error::msg)?;
     let store = match queue {
-        Some(queue) => fleet::join(&settings, &data_dir, catalog, queue, &clock, address).await?,
-        None => open_store(&settings, &data_dir, catalog, &clock).await?,
+        Some(queue) => {
+            fleet::join(&settings, &data_dir, catalog, table, queue, &clock, address).await?
+        }
+        None => open_store(&settings, &data_dir, catalog, table, &clock).await?,
     };
     export_metrics(telemetry, &metrics, &store)?;
     let engine = Engine::new(store.clone(), settings.query.clone(), cursor_key)?;
@@ -187,26 +218,19 @@ fn export_metrics(
     Ok(())
 }
 
-/// The catalog, as the store and as those who check credentials see it.
-async fn open_catalog(
-    settings: &Settings,
-    data_dir: &DataDir,
-) -> anyhow::Result<(Arc<dyn Catalog>, Arc<dyn Access>)> {
-    if settings.is_fleet() {
-        let catalog = PostgresCatalog::connect(&settings.database_url, &settings.catalog).await;
-        let catalog = Arc::new(catalog.context("opening the catalog that DATABASE_URL names")?);
-        return Ok((catalog.clone(), catalog));
-    }
-    let catalog = Arc::new(SqliteCatalog::open(&data_dir.catalog()).await?);
-    Ok((catalog.clone(), catalog))
-}
-
 async fn open_store(
     settings: &Settings,
     data_dir: &DataDir,
     catalog: Arc<dyn Catalog>,
+    table: Option<Arc<dyn LogTable>>,
     clock: &Arc<dyn Clock>,
 ) -> anyhow::Result<Arc<Store>> {
+    let in_folder = || format!("opening the store in {}", settings.data_dir.display());
+    if let Some(table) = table {
+        let (options, wal) = (settings.store.clone(), data_dir.wal());
+        let opened = Store::open_table(options, &wal, catalog, table, clock.clone()).await;
+        return opened.with_context(in_folder);
+    }
     let root = data_dir.objects();
     std::fs::create_dir_all(&root).with_context(|| format!("making {}", root.display()))?;
     let objects = object_storage::open(&settings.objects, &root, &data_dir.object_cache())?;
@@ -220,7 +244,7 @@ async fn open_store(
         clock.clone(),
     )
     .await
-    .with_context(|| format!("opening the store in {}", settings.data_dir.display()))
+    .with_context(in_folder)
 }
 
 /// The key that seals cursors: random at the first start, the same ever after.

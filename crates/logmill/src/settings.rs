@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
-use logmill_catalog::PostgresOptions;
+use logmill_catalog::{LogTableOptions, PostgresOptions};
 use logmill_model::TenantId;
 use logmill_query_api::{DeletePredicate, QueryLimits};
 use logmill_queue::RedisOptions;
 use logmill_server::{AuthMode, AuthOptions, ServerOptions};
 use logmill_store::object_storage::ObjectStorageOptions;
-use logmill_store::{FleetOptions, Role, StoreOptions};
+use logmill_store::{FleetOptions, Role, StoreKind, StoreOptions};
 use serde::{Deserialize, Serialize};
 
 /// The file that is read when it exists and no other is named.
@@ -69,6 +69,8 @@ pub(crate) struct Settings {
     pub(crate) catalog: PostgresOptions,
     /// How processes share the work.
     pub(crate) fleet: FleetOptions,
+    /// The table that has the logs, where `store.kind` is `postgres`.
+    pub(crate) table: LogTableOptions,
 }
 
 /// Logmill's own log, on standard error.
@@ -111,6 +113,7 @@ impl Default for Settings {
             queue: RedisOptions::default(),
             catalog: PostgresOptions::default(),
             fleet: FleetOptions::default(),
+            table: LogTableOptions::default(),
         }
     }
 }
@@ -135,6 +138,14 @@ pub(crate) struct Flags {
     pub(crate) insecure_no_auth: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) role: Option<Role>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) store: Option<StoreFlags>,
+}
+
+/// Flags of the storage engine.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct StoreFlags {
+    pub(crate) kind: StoreKind,
 }
 
 impl Settings {
@@ -185,6 +196,11 @@ impl Settings {
         !self.redis_url.is_empty()
     }
 
+    /// Whether the logs are in a table of Postgres, and not in segments.
+    pub(crate) fn is_table(&self) -> bool {
+        self.store.kind == StoreKind::Postgres
+    }
+
     /// Refuses a fleet that lacks a part.
     fn check_fleet(&self) -> anyhow::Result<()> {
         match (self.redis_url.is_empty(), self.database_url.is_empty()) {
@@ -192,15 +208,18 @@ impl Settings {
                 "REDIS_URL is set and DATABASE_URL is not: processes that share a queue need a catalog that they share; \
                  unset it for a process that has its data to itself"
             ),
-            (true, false) => bail!(
+            (true, true) if self.is_table() => bail!(
+                "store.kind is postgres and DATABASE_URL is not set: it names the database of the logs"
+            ),
+            (true, false) if !self.is_table() => bail!(
                 "DATABASE_URL is set and REDIS_URL is not: processes that share a catalog need a queue that they share; \
                  unset it for a process that has its data to itself"
             ),
-            (true, true) if self.role != Role::All => bail!(
+            (true, _) if self.role != Role::All => bail!(
                 "the role {} is for processes that share their data: set REDIS_URL and DATABASE_URL",
                 self.role.as_str()
             ),
-            (false, false) if self.objects.url.is_empty() => bail!(
+            (false, false) if self.objects.url.is_empty() && !self.is_table() => bail!(
                 "processes that share their data need an object store that they share: set objects.url \
                  (LOGMILL_OBJECTS__URL) to s3://bucket/prefix, or to file:///folder on one machine"
             ),

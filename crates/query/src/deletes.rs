@@ -11,10 +11,10 @@ use datafusion::logical_expr::{Expr, lit};
 use datafusion::physical_expr::PhysicalExpr;
 use logmill_query_api::DeletePredicate;
 use logmill_schema::{ColumnType, TableSchema};
-use logmill_store::{DeleteFilter, DeleteMatcher, PendingDelete, Store};
+use logmill_store::{DeleteFilter, DeleteMatcher, PendingDelete, RowCondition, Store};
 
-use crate::predicate;
 use crate::table::view_schema;
+use crate::{predicate, rows};
 
 /// The records that a delete is about, as a filter over a tenant's table.
 fn deleted(delete: &DeletePredicate, table: &TableSchema) -> Result<Expr> {
@@ -111,7 +111,19 @@ fn evaluate(
     Ok(found.clone())
 }
 
+/// What every record has that a delete is about, as far as a table of Postgres can tell.
+fn narrowed(predicate: &str) -> Result<RowCondition> {
+    let predicate = read(predicate)?;
+    // Texts mean the same whatever else is in the table.
+    let deleted = deleted(&predicate, &TableSchema::new())?;
+    Ok(rows::condition(&[deleted]))
+}
+
 impl DeleteMatcher for Matcher {
+    fn narrow(&self, predicate: &str) -> std::result::Result<RowCondition, String> {
+        narrowed(predicate).map_err(|error| error.to_string())
+    }
+
     fn prepare(
         &self,
         predicate: &str,

@@ -183,7 +183,7 @@ impl Inner {
         let table = snapshot.schema.clone();
         let session = self
             .environment
-            .session(snapshot)
+            .session(&query.tenant, snapshot)
             .map_err(|error| self.translate(&error))?;
         let page = PageQuery {
             session: &session,
@@ -218,7 +218,7 @@ impl Inner {
         let table = snapshot.schema.clone();
         let session = self
             .environment
-            .session(snapshot)
+            .session(&query.tenant, snapshot)
             .map_err(|error| self.translate(&error))?;
         let (columns, warnings) = projection(&table, &query);
         let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
@@ -239,7 +239,7 @@ impl Inner {
         let snapshot = self.store.snapshot(&query.tenant);
         let session = self
             .environment
-            .session(snapshot)
+            .session(&query.tenant, snapshot)
             .map_err(|error| self.translate(&error))?;
         let plan = sql::plan(&session, &query.sql, self.limits.memory_max_bytes)
             .instrument(tracing::debug_span!("plan"))

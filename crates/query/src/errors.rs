@@ -32,6 +32,13 @@ pub(crate) fn translate(error: &DataFusionError, memory_limit: u64) -> Error {
             code: "invalid_query",
             message: first_line(&error.to_string()),
         },
+        DataFusionError::External(error) if error.is::<logmill_store::Error>() => {
+            let error = error.downcast_ref::<logmill_store::Error>();
+            Error::Engine {
+                kind: error.map_or(ErrorKind::Internal, logmill_store::Error::kind),
+                message: format!("reading the table: {root}"),
+            }
+        }
         DataFusionError::ObjectStore(error) => Error::Engine {
             kind: ErrorKind::Unavailable,
             message: format!("reading a segment: {error}"),

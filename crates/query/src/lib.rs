@@ -13,6 +13,7 @@ mod page;
 mod predicate;
 mod pruning;
 mod records;
+mod rows;
 mod scan;
 mod segments;
 mod session;

@@ -73,7 +73,7 @@ impl Session {
         first: Option<First>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let filter = self.simplified(conditions)?;
-        let mut plan = self.matching(filter, columns, first.is_some()).await?;
+        let mut plan = self.matching(filter, columns, first).await?;
         if let Some(first) = first {
             plan = sorted(plan, first)?;
         }
@@ -117,14 +117,14 @@ impl Session {
         &self,
         filter: Expr,
         columns: &[Expr],
-        with_time: bool,
+        first: Option<First>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let schema = self.table.schema();
         let mut needed: HashSet<&str> = HashSet::new();
         for column in columns.iter().flat_map(Expr::column_refs) {
             needed.insert(&column.name);
         }
-        if with_time {
+        if first.is_some() {
             needed.insert(field::TIMESTAMP);
         }
         let tested: HashSet<&str> = filter
@@ -145,7 +145,9 @@ impl Session {
         match filter {
             Expr::Literal(ScalarValue::Boolean(Some(true)), _) => {
                 let state = self.state.as_ref();
-                self.table.scan(state, Some(&projection), &[], None).await
+                self.table
+                    .scan_records(state, &projection, &[], None, first)
+                    .await
             }
             Expr::Literal(_, _) => {
                 let schema = Arc::new(schema.project(&projection)?);
@@ -156,7 +158,7 @@ impl Session {
                 let state = self.state.as_ref();
                 let scan = self
                     .table
-                    .scan(state, Some(&projection), &filters, None)
+                    .scan_records(state, &projection, &filters, None, first)
                     .await?;
                 let schema = DFSchema::try_from(scan.schema())?;
                 let predicate = self.state.create_physical_expr(filter, &schema)?;

@@ -19,8 +19,9 @@ use datafusion::execution::{SessionState, SessionStateBuilder, TaskContext};
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionConfig;
+use logmill_model::TenantId;
 use logmill_query_api::QueryLimits;
-use logmill_store::{Snapshot, Store};
+use logmill_store::{LogTable, Snapshot, Store};
 use tracing::Instrument;
 use url::Url;
 
@@ -42,6 +43,8 @@ pub(crate) struct Environment {
     runtime: RuntimeEnv,
     memory_max_bytes: usize,
     objects: Objects,
+    /// Has the logs, where it is not segments.
+    rows: Option<Arc<dyn LogTable>>,
     cache: Arc<SegmentCache>,
 }
 
@@ -71,6 +74,7 @@ impl Environment {
             runtime,
             memory_max_bytes: bytes(limits.memory_max_bytes),
             objects,
+            rows: store.table().cloned(),
             cache: Arc::new(SegmentCache::new(bytes(limits.metadata_cache_bytes))),
         })
     }
@@ -80,8 +84,8 @@ impl Environment {
         self.state.clone()
     }
 
-    /// A session over a snapshot, with memory of its own.
-    pub(crate) fn session(&self, snapshot: Snapshot) -> Result<Session> {
+    /// A session over a tenant's snapshot, with memory of its own.
+    pub(crate) fn session(&self, tenant: &TenantId, snapshot: Snapshot) -> Result<Session> {
         let memory = Arc::new(GreedyMemoryPool::new(self.memory_max_bytes));
         let runtime = RuntimeEnvBuilder::from_runtime_env(&self.runtime)
             .with_memory_pool(memory)
@@ -106,7 +110,7 @@ impl Environment {
         Ok(Session {
             state: self.state.clone(),
             context: Arc::new(context),
-            table: Arc::new(LogsTable::new(snapshot, scan)),
+            table: Arc::new(LogsTable::new(tenant, snapshot, scan, self.rows.clone())),
         })
     }
 }

@@ -6,33 +6,48 @@ use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::Result;
+use datafusion::common::{DFSchema, Result};
 use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use datafusion::physical_plan::union::UnionExec;
+use logmill_model::TenantId;
+use logmill_query_api::Order;
 use logmill_schema::TableSchema;
 use logmill_segment::GRANULE_ROWS;
-use logmill_store::Snapshot;
+use logmill_store::{LogTable, RowOrder, RowSelection, Snapshot};
 
 use crate::pruning;
+use crate::records::First;
+use crate::rows::{self, RowScan};
 use crate::scan::{Asked, SegmentScan};
 use crate::segments::ScanCounts;
 
 /// The table `logs` of a tenant.
 #[derive(Debug)]
 pub(crate) struct LogsTable {
+    tenant: TenantId,
+    /// Has what was flushed, where that is not segments.
+    rows: Option<Arc<dyn LogTable>>,
     snapshot: Snapshot,
     schema: SchemaRef,
     segments: SegmentScan,
 }
 
 impl LogsTable {
-    pub(crate) fn new(snapshot: Snapshot, segments: SegmentScan) -> Self {
+    pub(crate) fn new(
+        tenant: &TenantId,
+        snapshot: Snapshot,
+        segments: SegmentScan,
+        rows: Option<Arc<dyn LogTable>>,
+    ) -> Self {
         Self {
+            tenant: tenant.clone(),
+            rows,
             schema: view_schema(&snapshot.schema),
             snapshot,
             segments,
@@ -130,6 +145,22 @@ impl TableProvider for LogsTable {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let all: Vec<usize> = (0..self.schema.fields().len()).collect();
         let projection = projection.unwrap_or(&all);
+        self.scan_records(state, projection, filters, limit, None)
+            .await
+    }
+}
+
+impl LogsTable {
+    /// The records that may satisfy all filters. Where more than the first ones in an order are not needed, some of the
+    /// others may be left out; the projection then has what the filters are about.
+    pub(crate) async fn scan_records(
+        &self,
+        state: &dyn Session,
+        projection: &[usize],
+        filters: &[Expr],
+        limit: Option<usize>,
+        first: Option<First>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         let projected = Arc::new(self.schema.project(projection)?);
         // A limit may only be pushed below a filter that the scan applies exactly.
         let limit = if filters.is_empty() { limit } else { None };
@@ -144,7 +175,10 @@ impl TableProvider for LogsTable {
             limit,
             range,
         };
-        let segments = self.segments.plans(&self.snapshot.segments, &asked).await?;
+        let segments = match &self.rows {
+            Some(rows) => self.row_scan(rows, &projected, &asked, first)?,
+            None => self.segments.plans(&self.snapshot.segments, &asked).await?,
+        };
         let mut inputs: Vec<_> = memory.into_iter().chain(segments).collect();
         match inputs.len() {
             0 => {
@@ -154,6 +188,52 @@ impl TableProvider for LogsTable {
             1 => Ok(inputs.remove(0)),
             _ => UnionExec::try_new(inputs),
         }
+    }
+}
+
+impl LogsTable {
+    /// The plan that reads the table of Postgres; none where it has nothing of that time.
+    fn row_scan(
+        &self,
+        rows: &Arc<dyn LogTable>,
+        projected: &SchemaRef,
+        asked: &Asked<'_>,
+        first: Option<First>,
+    ) -> Result<Vec<Arc<dyn ExecutionPlan>>> {
+        if !self.snapshot.has_rows(asked.range) {
+            return Ok(Vec::new());
+        }
+        let filter = match (first, conjunction(asked.filters.to_vec())) {
+            (Some(_), Some(filter)) => {
+                let schema = DFSchema::try_from(projected.clone())?;
+                Some(asked.state.create_physical_expr(filter, &schema)?)
+            }
+            _ => None,
+        };
+        let limit = asked.limit.and_then(|limit| u64::try_from(limit).ok());
+        let scan = RowScan {
+            table: rows.clone(),
+            selection: RowSelection {
+                tenant: self.tenant.clone(),
+                columns: Vec::new(),
+                range: asked.range,
+                before: self.snapshot.flushed,
+                condition: rows::condition(asked.filters),
+                order: first.map(|first| match first.order {
+                    Order::Asc => RowOrder::Ascending,
+                    Order::Desc => RowOrder::Descending,
+                }),
+                limit,
+            },
+            schema: projected.clone(),
+            filter,
+            enough: first.map(|first| first.rows),
+            counts: self.segments.counts.clone(),
+        };
+        let scan = Arc::new(scan) as Arc<dyn PartitionStream>;
+        let plan =
+            StreamingTableExec::try_new(projected.clone(), vec![scan], None, [], false, None)?;
+        Ok(vec![Arc::new(plan)])
     }
 }
 

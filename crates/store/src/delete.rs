@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use arrow_array::{BooleanArray, RecordBatch};
-use logmill_catalog::{DeleteId, DeleteRow};
+use logmill_catalog::{DeleteId, DeleteRow, RowCondition};
 use logmill_model::{ErrorKind, TenantId, TimeRange};
 use logmill_schema::ColumnType;
 
@@ -30,6 +30,11 @@ pub trait DeleteMatcher: Send + Sync + std::fmt::Debug {
         predicate: &str,
         columns: &[(String, ColumnType)],
     ) -> Result<DeleteFilter, String>;
+
+    /// What every row has to have that a delete is about, as far as the table can tell.
+    fn narrow(&self, _predicate: &str) -> Result<RowCondition, String> {
+        Ok(RowCondition::All(Vec::new()))
+    }
 }
 
 /// For each row of a batch whether it is to be deleted; null is no. The error is a sentence for the log.
@@ -60,6 +65,11 @@ impl Store {
                 self.reconcile_if_wanted().await?;
                 self.flush().await?;
             }
+        }
+        if let Some(table) = &self.table {
+            return self
+                .delete_rows(table, tenant, predicate, range, true)
+                .await;
         }
         for _ in 0..DELETE_TRIES {
             let _no_other_change = self.flush_state.lock().await;

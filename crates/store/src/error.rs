@@ -77,6 +77,9 @@ pub enum Error {
         /// How long that was waited for.
         after: std::time::Duration,
     },
+    /// A row of the table does not read back as what was written.
+    #[error("a row of log_entries: {0}")]
+    Row(String),
     /// A payload of the queue does not decode.
     #[error("queue payload: {0}")]
     Payload(String),
@@ -114,7 +117,7 @@ impl Error {
             Self::MemtableFull { .. }
             | Self::CompactionBehind { .. }
             | Self::LimitReached { .. } => ErrorKind::Overloaded,
-            Self::Payload(_) => ErrorKind::Corrupt,
+            Self::Payload(_) | Self::Row(_) => ErrorKind::Corrupt,
             Self::Closed => ErrorKind::Closed,
             Self::Internal(_) => ErrorKind::Internal,
         }

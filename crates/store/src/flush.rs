@@ -190,17 +190,24 @@ impl Store {
         let mut rows_of_catalog = Vec::new();
         // Until there are handles.
         let mut held = Vec::new();
-        for (tenant, batches) in &frozen.tenants {
-            let plain: Arc<[RecordBatch]> =
-                batches.iter().map(|batch| batch.batch.clone()).collect();
-            let cut = {
-                let plain = plain.clone();
-                move || cut_by_day(&plain)
-            };
-            for rows in self.flusher.run(cut).await? {
-                let (row, written) = self.write_segment(tenant, plain.clone(), rows).await?;
-                rows_of_catalog.push(row);
-                held.push(written);
+        let mut new_rows = None;
+        if let Some(table) = &self.table {
+            let (about, rows) = self.rows_of(frozen).await?;
+            rows_of_catalog = about;
+            new_rows = Some((table, rows));
+        } else {
+            for (tenant, batches) in &frozen.tenants {
+                let plain: Arc<[RecordBatch]> =
+                    batches.iter().map(|batch| batch.batch.clone()).collect();
+                let cut = {
+                    let plain = plain.clone();
+                    move || cut_by_day(&plain)
+                };
+                for rows in self.flusher.run(cut).await? {
+                    let (row, written) = self.write_segment(tenant, plain.clone(), rows).await?;
+                    rows_of_catalog.push(row);
+                    held.push(written);
+                }
             }
         }
         let batches = frozen.tenants.iter().flat_map(|(_, batches)| batches);
@@ -214,8 +221,14 @@ impl Store {
             idempotency: keys.collect(),
         };
         let committing = tracing::debug_span!("commit", segments = commit.segments.len());
-        let committed = self.catalog.commit_flush(commit).instrument(committing);
-        match committed.await {
+        let committing = async {
+            match new_rows {
+                Some((table, rows)) => table.commit_flush(commit, rows).await,
+                None => self.catalog.commit_flush(commit).await,
+            }
+        }
+        .instrument(committing);
+        match committing.await {
             Ok(()) => {}
             // An earlier try did commit, although it reported a failure: its segments are the ones.
             Err(logmill_catalog::Error::WatermarkMoved { found, .. })

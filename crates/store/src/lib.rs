@@ -28,6 +28,7 @@ mod retention;
 mod snapshot;
 mod store;
 mod sweep;
+mod table;
 mod tasks;
 
 pub use admission::ColumnAdmission;
@@ -38,16 +39,21 @@ pub use doctor::{CatalogReport, Remedy, SegmentProblem, verify};
 pub use error::{Error, Result};
 pub use fleet::{FleetOptions, FleetParts, FleetStatus, Role};
 pub use idempotency::{Answer, IdempotencyKey, IdempotencyOutcome, IdempotencyPermit};
-/// What the catalog keeps: a delete by query and its name, and what processes know of each other.
+/// What the catalog keeps of deletes and processes.
 pub use logmill_catalog::{DeleteId, DeleteRow, JobRun, LeaseRow, Member};
+/// The table that has the logs where it is not segments.
+pub use logmill_catalog::{
+    Deletion, LogTable, RowColumn, RowCondition, RowOrder, RowSelection, RowStream,
+};
 /// Entries of the queue that are no batches.
 pub use logmill_queue::{DeadLetter, DeadLetterSummary};
 /// Whose tokens the doctor looks for.
 pub use logmill_segment::Depth;
-pub use options::{RetentionOptions, RetentionRule, StoreOptions, TenantRetention};
+pub use options::{RetentionOptions, RetentionRule, StoreKind, StoreOptions, TenantRetention};
 pub use payload::check_payload;
 pub use snapshot::{SegmentHandle, Snapshot};
 pub use store::{ComponentHealth, Store, StoreStatus};
+pub use table::{RowDecoder, plain_text, row_column};
 
 /// The name of the embedded queue's partition in the catalog.
 pub const LOCAL_PARTITION: &str = "local";

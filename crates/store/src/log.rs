@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use logmill_model::TenantId;
 use logmill_queue::{LocalLog, Queue};
 
-use crate::LOCAL_PARTITION;
 use crate::fleet::{Fleet, partition_name};
+use crate::{LOCAL, LOCAL_PARTITION};
 
 /// Where batches become durable, and how they come back.
 #[derive(Clone, Debug)]
@@ -28,6 +29,14 @@ impl Log {
         match self {
             Self::Local(log) => log.as_ref(),
             Self::Fleet(fleet) => fleet.queue.as_ref(),
+        }
+    }
+
+    /// The partition that a tenant's records go by.
+    pub(crate) fn partition_of(&self, tenant: &TenantId) -> u32 {
+        match self {
+            Self::Local(_) => LOCAL,
+            Self::Fleet(fleet) => fleet.partition_of(tenant),
         }
     }
 

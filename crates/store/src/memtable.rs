@@ -129,6 +129,8 @@ struct Partition {
 pub(crate) struct State {
     tenants: FxHashMap<TenantId, Tenant>,
     partitions: FxHashMap<u32, Partition>,
+    /// Entries of each partition before this are flushed, by the catalog.
+    flushed: FxHashMap<u32, u64>,
 }
 
 /// What a flush takes: all batches of a partition up to a position of it.
@@ -174,6 +176,18 @@ impl State {
         position.applied = position.applied.max(watermark);
     }
 
+    /// The catalog says that entries of the partition before this are flushed.
+    pub(crate) fn flushed_to(&mut self, partition: u32, watermark: u64) {
+        let flushed = self.flushed.entry(partition).or_default();
+        *flushed = (*flushed).max(watermark);
+        self.start_at(partition, watermark);
+    }
+
+    /// How far the partition is flushed.
+    pub(crate) fn flushed(&self, partition: u32) -> u64 {
+        self.flushed.get(&partition).copied().unwrap_or(0)
+    }
+
     /// The position from which on entries of the partition are wanted.
     pub(crate) fn applied(&self, partition: u32) -> u64 {
         let position = self.partitions.get(&partition);
@@ -212,7 +226,7 @@ impl State {
     /// Entries of a partition before `watermark` are in segments: their batches go.
     #[must_use]
     pub(crate) fn let_go(&mut self, partition: u32, watermark: u64) -> Leaving {
-        self.start_at(partition, watermark);
+        self.flushed_to(partition, watermark);
         let mut leaving = Vec::new();
         for tenant in self.tenants_of(partition) {
             for batches in [&mut tenant.frozen, &mut tenant.active] {
@@ -314,7 +328,8 @@ impl State {
         }
     }
 
-    pub(crate) fn snapshot(&self, tenant: &TenantId) -> Snapshot {
+    /// What a reader of the tenant, whose records come by `partition`, sees.
+    pub(crate) fn snapshot(&self, tenant: &TenantId, partition: u32) -> Snapshot {
         let Some(tenant) = self.tenants.get(tenant) else {
             return Snapshot::default();
         };
@@ -324,6 +339,7 @@ impl State {
             schema: tenant.schema.clone(),
             memtable: frozen.chain(active).cloned().collect(),
             segments: tenant.segments.clone(),
+            flushed: self.flushed(partition),
         }
     }
 

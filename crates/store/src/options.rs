@@ -7,10 +7,33 @@ use serde::{Deserialize, Serialize};
 
 use crate::CompactionOptions;
 
+/// Where the logs are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StoreKind {
+    /// In segments: Parquet files of the object store.
+    #[default]
+    Segments,
+    /// In a table of Postgres, beside the catalog.
+    Postgres,
+}
+
+impl StoreKind {
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Segments => "segments",
+            Self::Postgres => "postgres",
+        }
+    }
+}
+
 /// Settings of the store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StoreOptions {
+    /// Where the logs are.
+    pub kind: StoreKind,
     /// Memory of all records not yet in segments; beyond it writers get 429.
     pub memtable_max_bytes: u64,
     /// The memtable is flushed once it holds this much.
@@ -44,6 +67,7 @@ pub struct StoreOptions {
 impl Default for StoreOptions {
     fn default() -> Self {
         Self {
+            kind: StoreKind::default(),
             memtable_max_bytes: 96 << 20,
             flush_bytes: 40 << 20,
             flush_interval_ms: 60_000,

@@ -35,7 +35,7 @@ pub(crate) async fn read_catalog(
         registry.restore(row);
     }
     let mut state = State::default();
-    state.start_at(LOCAL, watermark);
+    state.flushed_to(LOCAL, watermark);
     let segments: Vec<_> = rows
         .into_iter()
         .map(|row| SegmentHandle::new(row, in_use))

@@ -16,6 +16,9 @@ const MILLISECOND_NS: i64 = 1_000_000;
 impl Store {
     /// Applies retention now; returns how many segments were deleted. Their objects go with their last readers.
     pub async fn apply_retention(&self) -> Result<u64> {
+        if let Some(table) = &self.table {
+            return self.expire_rows(table).await;
+        }
         self.reconcile_if_wanted().await?;
         // No flush may add segments between choosing and removing.
         let one_at_a_time = self.flush_state.lock().await;
@@ -105,7 +108,9 @@ impl Store {
 
     /// What the catalog says of tenants' retention. Where it does not answer nothing may be deleted: a tenant may keep its
     /// records for longer than the settings say.
-    async fn retention_overrides(&self) -> Result<BTreeMap<TenantId, RetentionOverride>> {
+    pub(crate) async fn retention_overrides(
+        &self,
+    ) -> Result<BTreeMap<TenantId, RetentionOverride>> {
         let Some(access) = self.access.get() else {
             return Ok(BTreeMap::new());
         };
@@ -117,7 +122,11 @@ impl Store {
     }
 
     /// A tenant's bounds: its own, else as the settings say of it, else as they say of all.
-    fn retention_of(&self, tenant: &TenantId, own: RetentionOverride) -> TenantRetention {
+    pub(crate) fn retention_of(
+        &self,
+        tenant: &TenantId,
+        own: RetentionOverride,
+    ) -> TenantRetention {
         let retention = &self.options.retention;
         let settings = retention.tenants.get(tenant.as_str());
         let settings = settings.cloned().unwrap_or(TenantRetention {
@@ -131,7 +140,7 @@ impl Store {
     }
 
     /// Older records than this are past an age; 0 means none is.
-    fn oldest_kept_ns(&self, max_age_ms: u64) -> i64 {
+    pub(crate) fn oldest_kept_ns(&self, max_age_ms: u64) -> i64 {
         match i64::try_from(max_age_ms) {
             Ok(age_ms) if age_ms > 0 => self
                 .clock

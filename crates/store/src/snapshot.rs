@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow_array::RecordBatch;
 use logmill_catalog::{DeleteId, SegmentRow};
+use logmill_model::TimeRange;
 use logmill_schema::TableSchema;
 use parking_lot::RwLock;
 
@@ -20,6 +21,17 @@ pub struct Snapshot {
     pub memtable: Vec<RecordBatch>,
     /// Segments, newest first (by newest record).
     pub segments: Vec<Arc<SegmentHandle>>,
+    /// Where a table has the logs: records of positions of the queue before this are there, those from it on in memory.
+    pub flushed: u64,
+}
+
+impl Snapshot {
+    /// Whether what was flushed may have records in a range of time.
+    pub fn has_rows(&self, range: TimeRange) -> bool {
+        let rows = self.segments.iter().map(|segment| segment.row());
+        let mut times = rows.map(|row| (row.min_timestamp_ns, row.max_timestamp_ns));
+        times.any(|(min, max)| range.overlaps_inclusive(min, max))
+    }
 }
 
 /// A segment that lives as long as somebody reads it.

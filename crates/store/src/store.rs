@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use logmill_catalog::{Access, Catalog};
+use logmill_catalog::{Access, Catalog, LogTable};
 use logmill_model::{Clock, TenantId};
 use object_store::ObjectStore;
+use object_store::memory::InMemory;
 use parking_lot::{Mutex, RwLock};
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
@@ -66,6 +67,8 @@ pub struct Store {
     pub(crate) catalog: Arc<dyn Catalog>,
     pub(crate) objects: Objects,
     local_root: Option<PathBuf>,
+    /// Has the logs, where it is not segments.
+    pub(crate) table: Option<Arc<dyn LogTable>>,
     pub(crate) log: Log,
     pub(crate) state: Arc<RwLock<State>>,
     pub(crate) budget: Arc<Budget>,
@@ -101,6 +104,7 @@ pub(crate) struct Parts {
     pub(crate) catalog: Arc<dyn Catalog>,
     pub(crate) objects: Objects,
     pub(crate) local_root: Option<PathBuf>,
+    pub(crate) table: Option<Arc<dyn LogTable>>,
     pub(crate) log: Log,
     pub(crate) state: Arc<RwLock<State>>,
     pub(crate) budget: Arc<Budget>,
@@ -123,6 +127,42 @@ impl Store {
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>> {
         let objects = Objects { store: objects };
+        Self::open_with(
+            options,
+            wal_directory,
+            catalog,
+            objects,
+            local_root,
+            None,
+            clock,
+        )
+        .await
+    }
+
+    /// Opens the store of one process whose logs go into a table beside the catalog, and not into segments.
+    pub async fn open_table(
+        options: StoreOptions,
+        wal_directory: &Path,
+        catalog: Arc<dyn Catalog>,
+        table: Arc<dyn LogTable>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Self>> {
+        let objects = Objects {
+            store: Arc::new(InMemory::new()),
+        };
+        let table = Some(table);
+        Self::open_with(options, wal_directory, catalog, objects, None, table, clock).await
+    }
+
+    async fn open_with(
+        options: StoreOptions,
+        wal_directory: &Path,
+        catalog: Arc<dyn Catalog>,
+        objects: Objects,
+        local_root: Option<PathBuf>,
+        table: Option<Arc<dyn LogTable>>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Self>> {
         let registry = Registry::new(options.idempotency_max_keys);
         let (in_use, deletions) = InUse::new();
         let ttl_ns = i64::try_from(options.idempotency_ttl_ms).unwrap_or(i64::MAX);
@@ -151,6 +191,7 @@ impl Store {
                 catalog,
                 objects: objects.clone(),
                 local_root,
+                table,
                 log: Log::Local(Arc::new(queue)),
                 state,
                 budget,
@@ -179,6 +220,7 @@ impl Store {
             catalog: parts.catalog,
             objects: parts.objects,
             local_root: parts.local_root,
+            table: parts.table,
             log: parts.log,
             state: parts.state,
             budget: parts.budget,
@@ -207,7 +249,8 @@ impl Store {
 
     /// What a reader of the tenant sees now; empty for an unknown tenant.
     pub fn snapshot(&self, tenant: &TenantId) -> Snapshot {
-        self.state.read().snapshot(tenant)
+        let partition = self.log.partition_of(tenant);
+        self.state.read().snapshot(tenant, partition)
     }
 
     /// The object store that the segments' paths are in.

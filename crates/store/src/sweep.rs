@@ -4,6 +4,7 @@ use std::sync::Weak;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use logmill_catalog::OBSOLETE_OBJECTS_MAX;
 use rustc_hash::FxHashSet;
 
 use crate::object_storage::finished;
@@ -15,7 +16,20 @@ impl Store {
     /// Deletes objects that the catalog does not know, nobody writes or reads, and that are older than
     /// [`orphan_min_age_ms`](crate::StoreOptions::orphan_min_age_ms); returns how many there were.
     pub async fn sweep_orphans(&self) -> Result<u64> {
-        let min_age_ms = i64::try_from(self.options.orphan_min_age_ms).unwrap_or(i64::MAX);
+        let mut min_age_ms = self.options.orphan_min_age_ms;
+        let mut obsolete = FxHashSet::default();
+        if let Some(fleet) = self.log.fleet() {
+            // What other processes write is not known here, so it must be older than any write takes; and what they read
+            // has its own time to go.
+            min_age_ms = min_age_ms.max(fleet.options.obsolete_objects_ttl_ms);
+            let paths = self.catalog.obsolete_objects(Duration::ZERO).await?;
+            if paths.len() >= OBSOLETE_OBJECTS_MAX {
+                tracing::info!("no sweep: too many obsolete objects are still to be deleted");
+                return Ok(0);
+            }
+            obsolete.extend(paths);
+        }
+        let min_age_ms = i64::try_from(min_age_ms).unwrap_or(i64::MAX);
         let listed = self.objects.list().await?;
         let oldest_kept_ns = self
             .clock
@@ -31,7 +45,8 @@ impl Store {
             return Ok(0);
         }
         let known = self.catalog.segments().await?;
-        let known: FxHashSet<&str> = known.iter().map(|row| row.path.as_str()).collect();
+        let known = known.iter().map(|row| row.path.as_str());
+        let known: FxHashSet<&str> = known.chain(obsolete.iter().map(String::as_str)).collect();
         let mut removed = 0;
         for object in old
             .iter()

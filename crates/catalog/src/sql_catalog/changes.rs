@@ -11,7 +11,7 @@ use crate::{Changes, Result, SegmentId};
 const REMOVALS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The transaction will change what readers see: takes the next version, after all transactions that took one before.
-pub(super) async fn begin<B: Backend>(transaction: &mut Transaction<B>) -> Result<i64> {
+pub(crate) async fn begin<B: Backend>(transaction: &mut Transaction<B>) -> Result<i64> {
     let operation = "taking the next version";
     let next = "UPDATE catalog_state SET version = version + 1 RETURNING version";
     let rows = transaction.fetch(operation, next, &[]).await?;
@@ -43,7 +43,7 @@ pub(super) async fn remember_removal<B: Backend>(
 }
 
 /// Forgets removals of long ago.
-pub(super) async fn prune<B: Backend>(transaction: &mut Transaction<B>) -> Result<()> {
+pub(crate) async fn prune<B: Backend>(transaction: &mut Transaction<B>) -> Result<()> {
     let operation = "forgetting removals";
     let old =
         "SELECT max(version) AS version FROM removed_segments WHERE removed_at_ms < {now} - $1";

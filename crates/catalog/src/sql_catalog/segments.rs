@@ -5,7 +5,7 @@ use std::time::Duration;
 use logmill_model::TenantId;
 
 use super::convert::{corrupt, milliseconds, signed, tenant, unsigned};
-use super::{changes, deletes, fleet};
+use super::{changes, deletes, fleet, idempotency};
 use crate::sql::{Backend, Connections, Fields, Transaction, database, values};
 use crate::{Error, FlushCommit, OBSOLETE_OBJECTS_MAX, Replacement, Result, SegmentId, SegmentRow};
 
@@ -41,7 +41,26 @@ pub(super) async fn watermarks<B: Backend>(
     rows.await?.iter().map(read_watermark).collect()
 }
 
-pub(super) async fn move_watermark<B: Backend>(
+/// A flush's part of a transaction: the watermark, and what comes with it.
+pub(crate) async fn commit_flush<B: Backend>(
+    transaction: &mut Transaction<B>,
+    commit: &FlushCommit,
+) -> Result<()> {
+    let version = changes::begin(transaction).await?;
+    if let Some(epoch) = commit.epoch {
+        fleet::check_epoch(transaction, &commit.partition, epoch).await?;
+    }
+    move_watermark(transaction, version, commit).await?;
+    for segment in &commit.segments {
+        insert(transaction, version, segment).await?;
+    }
+    for row in &commit.idempotency {
+        idempotency::insert(transaction, row).await?;
+    }
+    Ok(())
+}
+
+async fn move_watermark<B: Backend>(
     transaction: &mut Transaction<B>,
     version: i64,
     commit: &FlushCommit,
@@ -89,7 +108,7 @@ pub(super) async fn tenants<B: Backend>(connections: &Connections<B>) -> Result<
     rows.iter().map(read).collect()
 }
 
-pub(super) async fn insert<B: Backend>(
+async fn insert<B: Backend>(
     transaction: &mut Transaction<B>,
     version: i64,
     segment: &SegmentRow,
@@ -121,7 +140,7 @@ pub(super) async fn insert<B: Backend>(
 }
 
 /// Forgets a segment and what was to be deleted from it; returns how many there were, 0 or 1.
-pub(super) async fn remove<B: Backend>(
+pub(crate) async fn remove<B: Backend>(
     transaction: &mut Transaction<B>,
     version: i64,
     id: &SegmentId,

@@ -13,8 +13,8 @@ fn states(status: &[MigrationStatus]) -> Vec<MigrationState> {
 }
 
 /// All migrations, in their order.
-const NAMES: [&str; 4] = ["initial", "deletes", "fleet", "access"];
-const NEWEST: i64 = 4;
+const NAMES: [&str; 5] = ["initial", "deletes", "fleet", "access", "log_entries"];
+const NEWEST: i64 = 5;
 
 pub(crate) async fn migrations_go_up_and_down(site: Site) {
     use MigrationState::{Applied, Pending};

@@ -25,8 +25,13 @@ struct Ledger {
 fn fifty_kills_lose_nothing_and_invent_nothing() {
     let rounds: u64 =
         std::env::var("LOGMILL_CRASH_ROUNDS").map_or(50, |text| text.parse().unwrap());
+    survives_kills(Data::new(), rounds);
+}
+
+/// Serves in a folder and kills, again and again.
+pub(crate) fn survives_kills(data: Data, rounds: u64) {
     // Small bounds, so that kills also hit flushes, catalog commits and changes of log files.
-    let data = Data::new()
+    let data = data
         .setting("STORE__FLUSH_BYTES", 60_000)
         .setting("STORE__FLUSH_INTERVAL_MS", 150)
         .setting("STORE__WAL_FILE_MAX_BYTES", 50_000);

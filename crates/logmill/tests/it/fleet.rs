@@ -24,6 +24,7 @@ pub(crate) struct Shared {
     pub(crate) redis: RedisServer,
     pub(crate) postgres: PostgresServer,
     database: String,
+    kind: &'static str,
     folder: tempfile::TempDir,
     s3: Option<S3Server>,
 }
@@ -44,9 +45,18 @@ impl Shared {
         Self {
             redis: RedisServer::start(redis),
             database: postgres.database(),
+            kind: "segments",
             postgres,
             folder: tempfile::tempdir().unwrap(),
             s3,
+        }
+    }
+
+    /// With the logs in a table of Postgres.
+    fn in_table() -> Self {
+        Self {
+            kind: "postgres",
+            ..Self::new()
         }
     }
 
@@ -71,10 +81,7 @@ impl Shared {
                 .variable("AWS_SECRET_ACCESS_KEY", "a-secret"),
         };
         data.setting("ROLE", role)
-            .setting(
-                "OBJECTS__URL",
-                format!("file://{}", self.objects().display()),
-            )
+            .setting("STORE__KIND", self.kind)
             .setting("FLEET__PARTITIONS", 4)
             .setting("STORE__FLUSH_INTERVAL_MS", 1_000)
             .variable("REDIS_URL", self.redis.url())
@@ -317,6 +324,20 @@ fn a_worker_stands_still_and_wakes() {
         until("each has its share", || {
             workers.iter().all(|worker| worker.with(leads) == 2)
         });
+    });
+}
+
+#[test]
+fn a_worker_that_writes_rows_is_killed() {
+    survives(Shared::in_table(), |_, _, workers, _| workers[0].kill());
+}
+
+#[test]
+fn postgres_is_killed_with_the_rows_in_it() {
+    survives(Shared::in_table(), |shared, _, _, _| {
+        shared.postgres.kill();
+        std::thread::sleep(Duration::from_secs(2));
+        shared.postgres.restart();
     });
 }
 

@@ -27,6 +27,7 @@ mod running;
 mod s3;
 mod security_matrix;
 mod sql;
+mod stores;
 mod telemetry;
 mod tls;
 mod tokens;

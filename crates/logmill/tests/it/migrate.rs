@@ -13,7 +13,7 @@ fn migrate(data: &Data, arguments: &[&str]) -> (bool, String) {
 }
 
 /// All migrations, in their order.
-const NAMES: [&str; 4] = ["initial", "deletes", "fleet", "access"];
+const NAMES: [&str; 5] = ["initial", "deletes", "fleet", "access", "log_entries"];
 
 /// How `status` shows the migrations when so many are applied.
 fn shown(applied: usize) -> String {

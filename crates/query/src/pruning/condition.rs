@@ -5,7 +5,6 @@ use datafusion::common::ScalarValue;
 use datafusion::logical_expr::expr::{InList, Like, ScalarFunction};
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 use logmill_model::{json, token};
-use logmill_segment::{ColumnSeed, token_hash};
 
 use super::pieces::{Piece, certain_tokens, literal};
 use super::{like, regex};
@@ -20,8 +19,8 @@ pub(crate) enum Condition {
     Unknown,
     /// A value of the column.
     Present(String),
-    /// The token of this hash in the column, if it is of text; a value of it else.
-    Token(String, u32),
+    /// This token, in any case, in the column, if it is of text; a value of it else.
+    Token(String, String),
     /// All of these.
     And(Vec<Condition>),
     /// One of these.
@@ -205,9 +204,8 @@ fn equal(value: &Expr, wanted: &Expr) -> Condition {
 
 /// All tokens of a text.
 fn tokens_of(name: &str, text: &str) -> Condition {
-    let seed = ColumnSeed::of(name);
-    let tokens = token::tokens(text)
-        .map(|(_, token)| Condition::Token(name.to_owned(), token_hash(seed, token)));
+    let tokens =
+        token::tokens(text).map(|(_, token)| Condition::Token(name.to_owned(), token.to_owned()));
     Condition::and(
         [Condition::Present(name.to_owned())]
             .into_iter()
@@ -216,9 +214,8 @@ fn tokens_of(name: &str, text: &str) -> Condition {
 }
 
 fn has_pieces(name: &str, pieces: &[Piece]) -> Condition {
-    let seed = ColumnSeed::of(name);
     let tokens = certain_tokens(pieces).into_iter().map(|texts| {
-        let token = |text: &String| Condition::Token(name.to_owned(), token_hash(seed, text));
+        let token = |text: &String| Condition::Token(name.to_owned(), text.clone());
         Condition::or(texts.iter().map(token))
     });
     Condition::and(

@@ -8,7 +8,7 @@ use datafusion::datasource::physical_plan::parquet::{ParquetAccessPlan, RowGroup
 use datafusion::parquet::arrow::arrow_reader::{RowSelection, RowSelector};
 use logmill_model::TimeRange;
 use logmill_schema::ColumnType;
-use logmill_segment::{GRANULE_ROWS, GranuleSet, TokenIndex};
+use logmill_segment::{ColumnSeed, GRANULE_ROWS, GranuleSet, TokenIndex, token_hash};
 
 use super::Condition;
 use crate::segments::{OpenSegment, Source};
@@ -38,14 +38,19 @@ pub(crate) async fn granules(
 /// Finds all hashes that are to be looked up.
 fn tokens(segment: &OpenSegment, condition: &Condition, hashes: &mut BTreeMap<u32, GranuleSet>) {
     match condition {
-        Condition::Token(column, hash) if segment.column(column) == Some(ColumnType::String) => {
-            hashes.insert(*hash, GranuleSet::none(0));
+        Condition::Token(column, token) if segment.column(column) == Some(ColumnType::String) => {
+            hashes.insert(hash(column, token), GranuleSet::none(0));
         }
         Condition::And(parts) | Condition::Or(parts) => {
             parts.iter().for_each(|part| tokens(segment, part, hashes));
         }
         Condition::Unknown | Condition::Present(_) | Condition::Token(..) => {}
     }
+}
+
+/// What the index has of a token.
+fn hash(column: &str, token: &str) -> u32 {
+    token_hash(ColumnSeed::of(column), token)
 }
 
 async fn look_up(
@@ -78,9 +83,9 @@ fn evaluate(
             Some(_) => None,
             None => none(),
         },
-        Condition::Token(column, hash) => match segment.column(column) {
+        Condition::Token(column, token) => match segment.column(column) {
             // Numbers that the table has as text are not in the index.
-            Some(ColumnType::String) => hashes.get(hash).cloned(),
+            Some(ColumnType::String) => hashes.get(&hash(column, token)).cloned(),
             Some(_) => None,
             None => none(),
         },

@@ -22,7 +22,7 @@ use ulid::Ulid;
 
 use crate::flush::segment_row;
 use crate::objects::segment_path;
-use crate::{Result, SegmentHandle, Store, recovery};
+use crate::{Result, SegmentHandle, Store, recovery, table};
 use merge::{Merge, Merged};
 use plan::{Job, Plan};
 
@@ -65,6 +65,9 @@ impl Store {
         let Some(job) = self.plan_compaction().job else {
             return Ok(false);
         };
+        if self.table.is_some() {
+            return self.merge_rows(&job).await;
+        }
         let begun = Instant::now();
         let id = Ulid::generate().to_string();
         let path = segment_path(&job.tenant, job.min_timestamp_ns(), &id);
@@ -99,6 +102,15 @@ impl Store {
         Ok(true)
     }
 
+    /// Rows of a table stay where they are: only what the catalog says of them is merged.
+    async fn merge_rows(&self, job: &Job) -> Result<bool> {
+        let merged = table::merged_row(&job.inputs, job.level(), self.clock.now_ns());
+        let committed = self.commit_merge(job, merged, Merged::default()).await;
+        self.plan_compaction();
+        self.report();
+        committed.map(|_| true)
+    }
+
     /// Puts the merged segment in the place of its inputs; `false` when one of them is gone.
     async fn commit_merge(
         &self,
@@ -129,7 +141,7 @@ impl Store {
             settled: merged.settled.clone(),
             deleted_rows: merged.deleted_rows.clone(),
             now_ns: self.clock.now_ns(),
-            keep_objects: fence.is_some(),
+            keep_objects: fence.is_some() && self.table.is_none(),
             fence,
         };
         let replaced = self.catalog.replace_segments(replacement).await;

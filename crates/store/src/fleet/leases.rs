@@ -124,7 +124,7 @@ impl Store {
         // Nobody else moves the watermark now. What is in segments must have left memory, or it would be flushed again.
         self.sync(fleet).await?;
         let watermark = self.catalog.watermark(&partition_name(partition)).await?;
-        self.state.write().start_at(partition, watermark);
+        self.state.write().flushed_to(partition, watermark);
         let stale = fleet
             .queue
             .advance_to(partition, Sequence(watermark))

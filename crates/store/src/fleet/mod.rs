@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use logmill_catalog::{Catalog, Fence};
+use logmill_catalog::{Catalog, Fence, LogTable};
 use logmill_model::{Clock, TenantId};
 use logmill_queue::{Appended, Entry, Queue, RedisQueue, Request, Sequence};
 use logmill_telemetry::TraceContext;
@@ -59,6 +59,8 @@ pub struct FleetParts {
     pub objects: Arc<dyn ObjectStore>,
     /// The folder of the object store, when it is a local one.
     pub local_root: Option<PathBuf>,
+    /// The table that all share, where the logs are in one and not in segments.
+    pub table: Option<Arc<dyn LogTable>>,
     /// Name of this process, unique among all that live.
     pub member: String,
     /// What others may want to know of this process, as JSON.
@@ -257,6 +259,7 @@ impl Store {
                     store: parts.objects,
                 },
                 local_root: parts.local_root,
+                table: parts.table,
                 log: Log::Fleet(fleet.clone()),
                 state: Arc::default(),
                 budget: Budget::new(options.memtable_max_bytes),

@@ -87,3 +87,40 @@ async fn jobs_are_done_by_one_and_obsolete_objects_go_later() {
         "{runs:?}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_takes_orphans_and_leaves_what_others_may_still_read() {
+    const HOUR: Duration = Duration::from_secs(3_600);
+    let mut site = Site::new();
+    site.options.orphan_check_interval_ms = 50;
+    site.options.orphan_min_age_ms = 0;
+    site.options.retention.check_interval_ms = 50;
+    site.fleet.obsolete_objects_ttl_ms = u64::try_from(HOUR.as_millis()).unwrap();
+    let api = site.join(Role::Api).await;
+    let worker = site.join(Role::Worker).await;
+    for number in 0..4 {
+        api.append(request("a", &[number])).await.unwrap();
+        api.flush().await.unwrap();
+    }
+    until("a merge", async || worker.compact().await.unwrap() > 0).await;
+    let catalog = site.catalog().await;
+    let merged = catalog.obsolete_objects(Duration::ZERO).await.unwrap();
+    assert_eq!(merged.len(), 4);
+    let orphan = "tenants/a/segments/2026-11-20/orphan.parquet";
+    std::fs::write(site.objects().join(orphan), "x").unwrap();
+    let young = "tenants/a/segments/2026-11-20/young.parquet";
+    std::fs::write(site.objects().join(young), "x").unwrap();
+    for path in merged.iter().map(String::as_str).chain([orphan]) {
+        let file = std::fs::File::options()
+            .write(true)
+            .open(site.objects().join(path));
+        let long_ago = std::time::SystemTime::now() - 2 * HOUR;
+        file.unwrap().set_modified(long_ago).unwrap();
+    }
+    until("the orphan is gone", async || {
+        !site.objects().join(orphan).exists()
+    })
+    .await;
+    let left = |path: &str| site.objects().join(path).exists();
+    assert!(left(young) && merged.iter().all(|path| left(path)));
+}

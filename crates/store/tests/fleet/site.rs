@@ -81,6 +81,7 @@ impl Site {
             catalog: Arc::new(self.catalog().await),
             objects: Arc::new(LocalObjects::open(&root).unwrap()),
             local_root: Some(root),
+            table: None,
             member: format!("{}-{number}", role.as_str()),
             description: "{}".to_owned(),
         };

@@ -1,0 +1,2 @@
+DROP VIEW log_records;
+DROP TABLE log_entries;
