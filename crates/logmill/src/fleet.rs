@@ -25,18 +25,27 @@ const IDENTITY: &str = "fleet_id";
 /// The object that has it as well.
 const MARK: &str = "fleet";
 
-/// Connects to what the processes share and joins them.
+/// Connects to the queue that the processes share.
+pub(crate) async fn open_queue(
+    settings: &Settings,
+    catalog: &dyn Catalog,
+) -> anyhow::Result<Arc<RedisQueue>> {
+    let partitions = partitions(settings, catalog).await?;
+    let queue = RedisQueue::open(&settings.redis_url, settings.queue.clone(), partitions).await;
+    let queue = queue.context("opening the queue that REDIS_URL names")?;
+    Ok(Arc::new(queue))
+}
+
+/// Connects to what else the processes share and joins them.
 pub(crate) async fn join(
     settings: &Settings,
     data_dir: &DataDir,
     catalog: Arc<dyn Catalog>,
     table: Option<Arc<dyn LogTable>>,
+    queue: Arc<RedisQueue>,
     clock: &Arc<dyn Clock>,
     address: SocketAddr,
 ) -> anyhow::Result<Arc<Store>> {
-    let partitions = partitions(settings, catalog.as_ref()).await?;
-    let queue = RedisQueue::open(&settings.redis_url, settings.queue.clone(), partitions).await;
-    let queue = queue.context("opening the queue that REDIS_URL names")?;
     let objects = match &table {
         // Nothing is kept there.
         Some(_) => Opened {
@@ -55,7 +64,7 @@ pub(crate) async fn join(
     let parts = FleetParts {
         role: settings.role,
         options: settings.fleet.clone(),
-        queue: Arc::new(queue),
+        queue,
         catalog,
         objects: objects.store,
         local_root: objects.local_root,

@@ -4,13 +4,17 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
 use logmill_catalog::{Catalog, LogTable};
 use logmill_model::{Clock, SystemClock};
 use logmill_query::Engine;
-use logmill_server::{AppState, Auth, LocalQuotas, MetricsHandle, Tls};
+use logmill_queue::RedisQueue;
+use logmill_server::{
+    AppState, Auth, LocalQuotas, MetricsHandle, QuotaCounters, SharedQuotas, Tls,
+};
 use logmill_store::{Role, Store, StoreKind, object_storage};
 use logmill_telemetry::{Service, Telemetry};
 use tokio::net::TcpListener;
@@ -152,17 +156,19 @@ async fn serve(settings: Settings, telemetry: &mut Telemetry) -> anyhow::Result<
         table,
     } = database::open(&settings, &data_dir, &clock).await?;
     let cursor_key = cursor_key(catalog.as_ref()).await?;
-    let auth = Auth::open(
-        settings.auth.clone(),
-        access,
-        Arc::new(LocalQuotas::default()),
-        clock.clone(),
-    );
-    let auth = auth.await.map_err(anyhow::Error::msg)?;
-    let store = if settings.is_fleet() {
-        fleet::join(&settings, &data_dir, catalog, table, &clock, address).await?
+    let queue = if settings.is_fleet() {
+        Some(fleet::open_queue(&settings, catalog.as_ref()).await?)
     } else {
-        open_store(&settings, &data_dir, catalog, table, &clock).await?
+        None
+    };
+    let quotas = quotas(&settings, queue.clone());
+    let auth = Auth::open(settings.auth.clone(), access, quotas, clock.clone());
+    let auth = auth.await.map_err(anyhow::Error::msg)?;
+    let store = match queue {
+        Some(queue) => {
+            fleet::join(&settings, &data_dir, catalog, table, queue, &clock, address).await?
+        }
+        None => open_store(&settings, &data_dir, catalog, table, &clock).await?,
     };
     export_metrics(telemetry, &metrics, &store)?;
     let engine = Engine::new(store.clone(), settings.query.clone(), cursor_key)?;
@@ -183,6 +189,17 @@ async fn serve(settings: Settings, telemetry: &mut Telemetry) -> anyhow::Result<
     served?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Where quotas are counted: where the processes share a queue, together.
+fn quotas(settings: &Settings, queue: Option<Arc<RedisQueue>>) -> Arc<dyn QuotaCounters> {
+    match queue {
+        Some(queue) => {
+            let query_longest = Duration::from_millis(settings.query.timeout_ms);
+            Arc::new(SharedQuotas::new(queue, query_longest))
+        }
+        None => Arc::new(LocalQuotas::default()),
+    }
 }
 
 /// What `/metrics` says, also where the environment wants it.

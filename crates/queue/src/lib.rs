@@ -22,8 +22,8 @@ pub use error::{Error, FullReason, Result};
 pub use local::{LocalLog, LocalLogOptions};
 pub use queue::{Appended, Entry, OnDurable, Queue, QueueStatus, Request, Sequence};
 pub use redis_queue::{
-    DeadLetter, DeadLetterSummary, Durability, KnownRequest, ReadEntry, ReadLimits, RedisOptions,
-    RedisQueue, RedisReader, RedisStatus,
+    BucketBounds, DeadLetter, DeadLetterSummary, Durability, KnownRequest, ReadEntry, ReadLimits,
+    RedisOptions, RedisQueue, RedisReader, RedisStatus,
 };
 
 /// Takes the entries that a log replays, in order; an error stops the replay.

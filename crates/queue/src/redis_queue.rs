@@ -7,6 +7,7 @@
 //! One Redis with its replicas, not Redis Cluster: a read spans partitions.
 
 mod append;
+mod buckets;
 mod connection;
 mod dead_letters;
 mod facts;
@@ -33,6 +34,7 @@ use self::scripts::Script;
 use self::watch::Watch;
 use crate::{Appended, Entry, Error, OnDurable, Queue, QueueStatus, Result, Sequence};
 
+pub use self::buckets::BucketBounds;
 pub use self::dead_letters::{DeadLetter, DeadLetterSummary};
 pub use self::options::{Durability, RedisOptions};
 pub use self::reader::{ReadEntry, ReadLimits, RedisReader};

@@ -23,7 +23,7 @@ pub use auth::{Auth, AuthMode, AuthOptions, JwtOptions, Secret};
 pub use metrics::{MetricsHandle, install_metrics};
 pub use openapi::document;
 pub use options::ServerOptions;
-pub use quota::{Bucket, LocalQuotas, Place, QuotaCounters, RateQuota};
+pub use quota::{Bucket, LocalQuotas, Place, QuotaCounters, RateQuota, SharedQuotas};
 pub use routes::admin::keys::KeyStatus;
 pub use routes::admin::tenants::{Quotas, Retention, TenantSettings, TenantStatus};
 pub use serve::{Error, serve};

@@ -34,7 +34,7 @@ const SECONDS: [f64; 14] = [
 ];
 const ENTRIES: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 128.0, 512.0];
 
-const COUNTERS: [(&str, &str); 32] = [
+const COUNTERS: [(&str, &str); 33] = [
     (
         "logmill_http_requests_total",
         "Requests by method, route and status.",
@@ -129,6 +129,10 @@ const COUNTERS: [(&str, &str); 32] = [
     (
         "logmill_quota_refusals_total",
         "Requests that were refused because of a tenant's quota, by quota.",
+    ),
+    (
+        "logmill_quota_failures_total",
+        "Times that counters of quotas could not be reached in Redis; the process counted alone.",
     ),
     (
         "logmill_audit_lost_total",

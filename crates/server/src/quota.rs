@@ -3,8 +3,11 @@
 //! Rates are token buckets that may go into debt: a request is let in while the bucket is not empty, and charged with
 //! what it turned out to be. So no request is too large for a bucket, and none is refused half-way.
 
+#[cfg(test)]
+mod contract;
 mod hold;
 mod local;
+mod shared;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,6 +21,7 @@ use logmill_store::Store;
 use parking_lot::Mutex;
 
 pub use self::local::LocalQuotas;
+pub use self::shared::SharedQuotas;
 use crate::error::ApiError;
 
 pub(crate) use self::hold::hold;

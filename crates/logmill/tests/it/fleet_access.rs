@@ -128,3 +128,38 @@ fn keys_and_tenants_hold_in_every_process() {
         "{audit}"
     );
 }
+
+#[test]
+fn a_rate_holds_over_all_processes_together() {
+    let shared = Shared::new();
+    let start = |role: &str| Process::start(shared.data(role).setting("AUTH__MODE", "required"));
+    let (first, second) = (start("api"), start("api"));
+    let direct = shared.data("api");
+    let rate = ["--ingest-records-per-second", "50"];
+    let made = direct.run(&[&["tenant", "create", "metered"], &rate[..]].concat());
+    assert!(made.status.success(), "{}", text_of(&made.stderr));
+    tenant(&direct, "free");
+    let of = |tenant: &str| key(&direct, &["--tenant", tenant, "--scope", "ingest"]);
+    let (metered, free) = (of("metered"), of("free"));
+
+    // Twenty seconds' worth: the first process lets it in, and both are closed.
+    let bearer = format!("Bearer {metered}");
+    let body = ndjson(&vec![json!({"message": "one of many"}); 1_000]);
+    let answer = first.with(|s| s.ingest_ndjson(&body, &[("authorization", &bearer)]));
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let begun = Instant::now();
+    let refused = loop {
+        let answer = ingest(&second, &metered, "one more");
+        if answer.status != 200 {
+            break answer;
+        }
+        assert!(begun.elapsed() < SOON, "the second process lets all in");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let message = refused.error(429, "quota_exceeded");
+    assert!(message.contains("ingest_records_per_second"), "{message}");
+    let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((5..=18).contains(&wait), "{wait}");
+    assert_eq!(ingest(&first, &metered, "one more").status, 429);
+    assert_eq!(ingest(&second, &free, "of another").status, 200);
+}

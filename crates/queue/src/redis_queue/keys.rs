@@ -33,6 +33,16 @@ impl Keys {
         format!("{{{}:{partition}}}:attempt:{token:032x}", self.prefix)
     }
 
+    /// A token bucket of a tenant. All of a tenant are in one cluster slot, for they are charged in one step.
+    pub(crate) fn bucket(&self, scope: &str, name: &str) -> String {
+        format!("{{{}:quota:{scope}}}:{name}", self.prefix)
+    }
+
+    /// The places of a tenant that are taken.
+    pub(crate) fn places(&self, scope: &str) -> String {
+        format!("{{{}:quota:{scope}}}:places", self.prefix)
+    }
+
     /// The dead letters of all partitions.
     pub(crate) fn dead(&self) -> String {
         format!("{{{}}}:dead", self.prefix)

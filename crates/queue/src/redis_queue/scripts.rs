@@ -12,16 +12,20 @@ pub(crate) enum Script {
     Bury,
     Revive,
     ListDead,
+    Charge,
+    TakePlace,
 }
 
 impl Script {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Append,
         Self::Last,
         Self::Advance,
         Self::Bury,
         Self::Revive,
         Self::ListDead,
+        Self::Charge,
+        Self::TakePlace,
     ];
 
     /// Its text.
@@ -33,6 +37,8 @@ impl Script {
             Self::Bury => BURY,
             Self::Revive => REVIVE,
             Self::ListDead => LIST_DEAD,
+            Self::Charge => CHARGE,
+            Self::TakePlace => TAKE_PLACE,
         };
         format!("{COMMON}{own}")
     }
@@ -167,4 +173,36 @@ for _, entry in ipairs(entries) do
     end
 end
 return entries
+";
+
+/// Keys: buckets. Arguments: burst, deepest debt, then what to take from each, all in milliseconds of the bucket's rate.
+/// Returns what is left in each. A bucket is its level and when it was that; a full one needs no key.
+const CHARGE: &str = r"
+local burst, debt, now = tonumber(ARGV[1]), tonumber(ARGV[2]), now_ms()
+local left = {}
+for i, key in ipairs(KEYS) do
+    local level = burst
+    local known = redis.call('GET', key)
+    if known then
+        local was, at = string.match(known, '^(%S+) (%S+)$')
+        level = math.min(tonumber(was) + math.max(now - tonumber(at), 0), burst)
+    end
+    level = math.max(level - tonumber(ARGV[2 + i]), -debt)
+    if level < burst then
+        local full_in = string.format('%.0f', math.ceil(burst - level))
+        redis.call('SET', key, string.format('%.3f %.0f', level, now), 'PX', full_in)
+    end
+    left[i] = string.format('%.3f', level)
+end
+return left
+";
+
+/// Keys: places. Arguments: whose place, how many there are, for how long (ms) it is held at most.
+const TAKE_PLACE: &str = r"
+local places, now = KEYS[1], now_ms()
+redis.call('ZREMRANGEBYSCORE', places, '-inf', string.format('%.0f', now))
+if redis.call('ZCARD', places) >= tonumber(ARGV[2]) then return 0 end
+redis.call('ZADD', places, string.format('%.0f', now + tonumber(ARGV[3])), ARGV[1])
+redis.call('PEXPIRE', places, ARGV[3])
+return 1
 ";

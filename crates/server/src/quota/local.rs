@@ -11,9 +11,9 @@ use parking_lot::Mutex;
 use super::{Bucket, Place, QuotaCounters, RateQuota};
 
 /// A bucket holds as much as flows in this time.
-const BURST_SECONDS: f64 = 2.0;
+pub(super) const BURST_SECONDS: f64 = 2.0;
 /// No bucket is deeper in debt: the longest wait.
-const DEBT_MAX_SECONDS: f64 = 60.0;
+pub(super) const DEBT_MAX_SECONDS: f64 = 60.0;
 
 /// Counters of one process. There are as many as tenants with quotas.
 #[derive(Debug, Default)]
