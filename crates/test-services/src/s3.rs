@@ -7,6 +7,10 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
+use crate::process::signal;
+
 /// How long Python may take to start on a busy machine.
 const START: Duration = Duration::from_secs(120);
 /// How to get what is missing.
@@ -88,6 +92,16 @@ impl S3Server {
     pub fn stop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+
+    /// Stops it with SIGSTOP: its connections stay open and nothing answers.
+    pub fn pause(&self) {
+        signal(&self.child, Signal::STOP);
+    }
+
+    /// Lets it go on after [`S3Server::pause`].
+    pub fn resume(&self) {
+        signal(&self.child, Signal::CONT);
     }
 
     /// A request's whole answer.

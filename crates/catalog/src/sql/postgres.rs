@@ -36,9 +36,11 @@ pub struct PostgresOptions {
     pub connections_max: u32,
     /// How long to wait for a connection, a new one or one of the pool, in milliseconds.
     pub acquire_timeout_ms: u64,
-    /// How long a statement may take, in milliseconds; waiting for the changes of other processes is part of it. A
-    /// transaction whose process does nothing for as long is rolled back, so that it does not hold others up.
+    /// How long a statement may take, in milliseconds; waiting for the changes of other processes is part of it.
     pub statement_timeout_ms: u64,
+    /// How long the server waits for the next statement of a transaction, in milliseconds, before it rolls it back: how
+    /// long a process that is stopped or cut off in the middle of a change holds up the changes of all others.
+    pub transaction_idle_timeout_ms: u64,
 }
 
 impl Default for PostgresOptions {
@@ -47,6 +49,7 @@ impl Default for PostgresOptions {
             connections_max: 8,
             acquire_timeout_ms: 5_000,
             statement_timeout_ms: 10_000,
+            transaction_idle_timeout_ms: 3_000,
         }
     }
 }
@@ -70,13 +73,16 @@ impl PostgresCatalog {
             .map_err(database("closing a connection"))?;
 
         let statement_timeout = Duration::from_millis(options.statement_timeout_ms);
-        let timeout_ms = options.statement_timeout_ms.to_string();
+        let limits = [
+            options.statement_timeout_ms.to_string(),
+            options.transaction_idle_timeout_ms.to_string(),
+        ];
         let pool = PgPoolOptions::new()
             .max_connections(options.connections_max)
             .acquire_timeout(acquire_timeout)
             .after_connect(move |connection, _| {
-                let timeout_ms = timeout_ms.clone();
-                Box::pin(async move { set_timeouts(connection, &timeout_ms).await })
+                let limits = limits.clone();
+                Box::pin(async move { set_timeouts(connection, &limits).await })
             })
             // A connection whose statement was given up comes back to the pool when the server answers; one whose server
             // is gone must not keep its place in the pool until the kernel notices.
@@ -95,11 +101,13 @@ impl PostgresCatalog {
     }
 }
 
-async fn set_timeouts(connection: &mut PgConnection, milliseconds: &str) -> sqlx::Result<()> {
+/// Of statements, and of transactions between statements, in milliseconds.
+async fn set_timeouts(connection: &mut PgConnection, limits: &[String; 2]) -> sqlx::Result<()> {
+    let [statement, idle] = limits;
     let set = "SELECT set_config('statement_timeout', $1, false), \
-               set_config('idle_in_transaction_session_timeout', $1, false)";
+               set_config('idle_in_transaction_session_timeout', $2, false)";
     connection
-        .execute(sqlx::query(set).bind(milliseconds))
+        .execute(sqlx::query(set).bind(statement).bind(idle))
         .await?;
     Ok(())
 }
@@ -137,7 +145,8 @@ mod tests {
     async fn the_server_ends_statements_and_transactions_that_take_too_long() {
         let url = PostgresServer::shared().database();
         let options = PostgresOptions {
-            statement_timeout_ms: 300,
+            statement_timeout_ms: 600,
+            transaction_idle_timeout_ms: 200,
             ..PostgresOptions::default()
         };
         let catalog = PostgresCatalog::connect(&url, &options).await.unwrap();
@@ -150,7 +159,7 @@ mod tests {
         assert!(begun.elapsed() < Duration::from_secs(4));
 
         let mut idle = connections.begin().await.unwrap();
-        tokio::time::sleep(Duration::from_millis(900)).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
         let ended = idle.execute("going on", "SELECT 1", &[]).await.unwrap_err();
         assert!(ended.is_retryable(), "{ended:?}");
         drop(idle);

@@ -14,6 +14,7 @@ fn impatient() -> PostgresOptions {
         connections_max: 2,
         acquire_timeout_ms: 1_000,
         statement_timeout_ms: 1_000,
+        transaction_idle_timeout_ms: 1_000,
     }
 }
 

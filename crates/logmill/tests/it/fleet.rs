@@ -6,7 +6,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use logmill_test_services::{PostgresServer, RedisServer, RedisServerOptions};
+use logmill_test_services::{PostgresServer, RedisServer, RedisServerOptions, S3Server};
+use rand::Rng;
 use serde_json::{Value, json};
 
 use crate::harness::{Data, Response, Server, ndjson};
@@ -23,6 +24,7 @@ pub(crate) struct Shared {
     pub(crate) postgres: PostgresServer,
     database: String,
     folder: tempfile::TempDir,
+    s3: Option<S3Server>,
 }
 
 /// A process and its folder.
@@ -33,12 +35,17 @@ pub(crate) struct Process {
 
 impl Shared {
     pub(crate) fn new() -> Self {
+        Self::with(RedisServerOptions::default(), None)
+    }
+
+    fn with(redis: RedisServerOptions, s3: Option<S3Server>) -> Self {
         let postgres = PostgresServer::start();
         Self {
-            redis: RedisServer::start(RedisServerOptions::default()),
+            redis: RedisServer::start(redis),
             database: postgres.database(),
             postgres,
             folder: tempfile::tempdir().unwrap(),
+            s3,
         }
     }
 
@@ -47,8 +54,22 @@ impl Shared {
     }
 
     pub(crate) fn data(&self, role: &str) -> Data {
-        Data::new()
-            .setting("ROLE", role)
+        let data = match &self.s3 {
+            None => Data::new().setting(
+                "OBJECTS__URL",
+                format!("file://{}", self.objects().display()),
+            ),
+            Some(s3) => Data::new()
+                .setting("OBJECTS__URL", "s3://logs/fleet")
+                .setting("OBJECTS__ENDPOINT", format!("http://{}", s3.address()))
+                .setting("OBJECTS__REGION", "eu-west-1")
+                .setting("OBJECTS__PATH_STYLE", "true")
+                .setting("OBJECTS__ALLOW_HTTP", "true")
+                .setting("OBJECTS__REQUEST_TIMEOUT_MS", 2_000)
+                .variable("AWS_ACCESS_KEY_ID", "somebody")
+                .variable("AWS_SECRET_ACCESS_KEY", "a-secret"),
+        };
+        data.setting("ROLE", role)
             .setting(
                 "OBJECTS__URL",
                 format!("file://{}", self.objects().display()),
@@ -316,6 +337,57 @@ fn postgres_stands_still() {
         shared.postgres.pause();
         std::thread::sleep(PAUSE);
         shared.postgres.resume();
+    });
+}
+
+#[test]
+fn s3_stands_still() {
+    let shared = Shared::with(RedisServerOptions::default(), Some(S3Server::start("logs")));
+    survives(shared, |shared, _, _, _| {
+        let s3 = shared.s3.as_ref().unwrap();
+        s3.pause();
+        std::thread::sleep(PAUSE);
+        s3.resume();
+    });
+}
+
+/// The workers stand still and Redis fills: writers are told to wait before Redis refuses, and nothing is lost.
+#[test]
+fn redis_is_full() {
+    let small = RedisServerOptions {
+        memory_max_bytes: 48 << 20,
+        ..RedisServerOptions::default()
+    };
+    survives(Shared::with(small, None), |_, apis, workers, _| {
+        all(workers, "-STOP");
+        let mut random = rand::rng();
+        let mut refused = None;
+        for number in 0..2_000 {
+            let noise: Vec<Value> = (0..100)
+                .map(|_| {
+                    let noise: [u8; 1024] =
+                        std::array::from_fn(|_| random.random_range(b'a'..b'z'));
+                    json!({"message": String::from_utf8_lossy(&noise)})
+                })
+                .collect();
+            let headers = [
+                ("content-type", "application/x-ndjson"),
+                ("x-tenant-id", "filler"),
+            ];
+            let url = format!("{}/ingest", apis[number % 2].url());
+            let patience = Duration::from_secs(20);
+            let answer =
+                crate::harness::post_once(&url, &headers, &ndjson(&noise), patience).unwrap();
+            if answer.status != 200 {
+                refused = Some(answer);
+                break;
+            }
+        }
+        let refused = refused.expect("Redis is never full");
+        assert!(refused.header("retry-after").is_some(), "{refused:?}");
+        let message = refused.error(429, "overloaded");
+        assert!(message.contains("memory"), "{message}");
+        all(workers, "-CONT");
     });
 }
 

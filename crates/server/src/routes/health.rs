@@ -53,14 +53,15 @@ struct SharedQueue {
 
 impl From<FleetStatus> for SharedQueue {
     fn from(status: FleetStatus) -> Self {
-        let redis = status.redis.unwrap_or_default();
+        let redis = status.redis.as_ref();
+        let durability = redis.and_then(|redis| redis.durability);
         Self {
-            durability: redis.durability.map(|durability| durability.as_str()),
-            wait_replicas: redis.wait_replicas,
+            durability: durability.map(|durability| durability.as_str()),
+            wait_replicas: redis.map_or(0, |redis| redis.wait_replicas),
             partitions: status.partitions,
             led: status.led,
-            entries: redis.entries,
-            dead_letters: redis.dead_letters,
+            entries: redis.map_or(0, |redis| redis.entries),
+            dead_letters: redis.map_or(0, |redis| redis.dead_letters),
         }
     }
 }

@@ -125,7 +125,10 @@ impl Store {
         self.sync(fleet).await?;
         let watermark = self.catalog.watermark(&partition_name(partition)).await?;
         self.state.write().start_at(partition, watermark);
-        let stale = fleet.queue.advance_to(partition, Sequence(watermark)).await?;
+        let stale = fleet
+            .queue
+            .advance_to(partition, Sequence(watermark))
+            .await?;
         if let Some(entries) = stale.filter(|entries| *entries > 0) {
             tracing::error!(
                 partition,
