@@ -205,6 +205,9 @@ as_postgres() {
   if [ "$(id -u)" = 0 ]; then setpriv --reuid=postgres --regid=postgres --init-groups -- "$@"; else "$@"; fi
 }
 
+# Whether any process has this as its folder.
+works_in() { find /proc/[0-9]*/cwd -maxdepth 0 -lname "$1" 2>/dev/null | grep -q .; }
+
 postgres_program() {
   command -v "$1" || compgen -G "/usr/lib/postgresql/*/bin/$1" | sort -V | tail -n 1
 }
@@ -220,6 +223,10 @@ start_postgres() {
       as_postgres "$(postgres_program initdb)" --auth=trust --encoding=UTF8 --locale=C --no-instructions --username postgres \
         --pgdata "$data" >"$dir/initdb.log" 2>&1 || fail "initdb failed; see $dir/initdb.log"
     fi
+    # The file names the one before. Postgres would be held up by a number that somebody else has now, or that init has not
+    # reaped; what must not be there is another of its processes, and they all work in this folder.
+    until ! works_in "$data"; do sleep 0.05; done
+    rm -f "$data/postmaster.pid"
     [ "$(id -u)" != 0 ] || run=(setpriv --reuid=postgres --regid=postgres --init-groups --)
     start postgres "${run[@]}" "$(postgres_program postgres)" -D "$data" -c port="$(port postgres)" \
       -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=200 -c shared_buffers=128MB

@@ -69,6 +69,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- $root := .root -}}
 {{- $role := .role -}}
 {{- $own := index $root.Values $role -}}
+{{- $scheme := ternary "HTTPS" "HTTP" (not (empty $root.Values.tls.secretName)) -}}
 {{- with $root.Values.image.pullSecrets }}
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}
@@ -104,6 +105,10 @@ containers:
       {{- else }}
       - { name: LOGMILL_INSECURE_NO_AUTH, value: "true" }
       {{- end }}
+      {{- if $root.Values.tls.secretName }}
+      - { name: LOGMILL_SERVER__TLS_CERTIFICATE, value: /etc/logmill-tls/tls.crt }
+      - { name: LOGMILL_SERVER__TLS_KEY, value: /etc/logmill-tls/tls.key }
+      {{- end }}
       {{- with $root.Values.objects }}
       {{- if .url }}
       - { name: LOGMILL_OBJECTS__URL, value: {{ .url | quote }} }
@@ -131,16 +136,16 @@ containers:
       - { name: http, containerPort: 7280, protocol: TCP }
     # A start applies the catalog's migrations, replays a log, or catches up with the queue.
     startupProbe:
-      httpGet: { path: /health/ready, port: http }
+      httpGet: { path: /health/ready, port: http, scheme: {{ $scheme }} }
       periodSeconds: 2
       failureThreshold: 150
     readinessProbe:
-      httpGet: { path: /health/ready, port: http }
+      httpGet: { path: /health/ready, port: http, scheme: {{ $scheme }} }
       periodSeconds: 5
       timeoutSeconds: 5
       failureThreshold: 3
     livenessProbe:
-      httpGet: { path: /health, port: http }
+      httpGet: { path: /health, port: http, scheme: {{ $scheme }} }
       periodSeconds: 10
       timeoutSeconds: 5
       failureThreshold: 6
@@ -159,9 +164,16 @@ containers:
     volumeMounts:
       - { name: config, mountPath: /etc/logmill, readOnly: true }
       - { name: data, mountPath: /data }
+      {{- if $root.Values.tls.secretName }}
+      - { name: tls, mountPath: /etc/logmill-tls, readOnly: true }
+      {{- end }}
 volumes:
   - name: config
     configMap: { name: {{ include "logmill.fullname" $root }} }
+  {{- with $root.Values.tls.secretName }}
+  - name: tls
+    secret: { secretName: {{ . | quote }} }
+  {{- end }}
   {{- if ne $role "embedded" }}
   - name: data
     emptyDir: { sizeLimit: {{ $own.cacheSize }} }
