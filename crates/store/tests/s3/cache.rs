@@ -68,13 +68,17 @@ async fn put_objects(site: &Site, count: u64) {
 
 /// Reads do not wait until their blocks are kept.
 async fn settled(site: &Site, files: usize) {
+    let mut before = kept(site);
     for _ in 0..500 {
-        if kept(site).0.len() == files {
+        // A file is there a moment before its bytes are.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let now = kept(site);
+        if now.0.len() == files && now == before {
             return;
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        before = now;
     }
-    panic!("{files} files expected: {:?}", kept(site));
+    panic!("{files} files expected: {before:?}");
 }
 
 /// Folders of objects of which all blocks are kept.
