@@ -159,7 +159,8 @@ fn a_rate_holds_over_all_processes_together() {
     let message = refused.error(429, "quota_exceeded");
     assert!(message.contains("ingest_records_per_second"), "{message}");
     let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
-    assert!((5..=18).contains(&wait), "{wait}");
+    // Eighteen beyond the burst, and what the second one let in before it knew.
+    assert!((5..=20).contains(&wait), "{wait}");
     assert_eq!(ingest(&first, &metered, "one more").status, 429);
     assert_eq!(ingest(&second, &free, "of another").status, 200);
 }
