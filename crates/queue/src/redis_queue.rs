@@ -102,6 +102,11 @@ impl RedisQueue {
         self.inner.partitions
     }
 
+    /// Whether an append waits for replicas to confirm it.
+    pub fn waits_for_replicas(&self) -> bool {
+        self.inner.options.wait_replicas > 0
+    }
+
     /// A reader with a connection of its own.
     pub fn reader(&self) -> RedisReader {
         RedisReader::new(self.inner.clone())

@@ -180,6 +180,10 @@ impl Fleet {
         tenant: &TenantId,
         permit: IdempotencyPermit,
     ) -> Result<IdempotencyOutcome> {
+        if self.queue.waits_for_replicas() {
+            // Only appending it again waits for the replicas that may not have had it.
+            return Ok(IdempotencyOutcome::New(permit));
+        }
         let partition = self.partition_of(tenant);
         let known = self
             .queue
