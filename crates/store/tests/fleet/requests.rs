@@ -53,3 +53,20 @@ async fn a_request_is_stored_once_whoever_gets_it() {
     let query = site.join(Role::Query).await;
     finds(&query, "a", &[1]).await;
 }
+
+/// Redis has the entry, and no replica confirmed it: nobody may answer for it from memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_no_replica_confirmed_is_not_answered_for() {
+    let mut site = Site::new();
+    site.queue.wait_replicas = 1;
+    site.queue.wait_timeout_ms = 50;
+    site.queue.retry.tries_max = 1;
+    for _ in 0..2 {
+        let api = site.join(Role::Api).await;
+        let error = api
+            .append(keyed(&api, &[1], "answer").await)
+            .await
+            .unwrap_err();
+        assert!(error.to_string().contains("replicas confirmed"), "{error}");
+    }
+}

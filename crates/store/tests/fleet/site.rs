@@ -23,6 +23,7 @@ pub(crate) struct Site {
     folder: tempfile::TempDir,
     pub(crate) options: StoreOptions,
     pub(crate) fleet: FleetOptions,
+    pub(crate) queue: RedisOptions,
     members: AtomicU32,
 }
 
@@ -48,6 +49,7 @@ impl Site {
                 sync_interval_ms: 20,
                 ..FleetOptions::default()
             },
+            queue: RedisOptions::default(),
             members: AtomicU32::new(0),
         }
     }
@@ -65,7 +67,7 @@ impl Site {
     }
 
     pub(crate) async fn queue(&self) -> RedisQueue {
-        let options = RedisOptions::default();
+        let options = self.queue.clone();
         RedisQueue::open(&self.redis.url(), options, self.fleet.partitions)
             .await
             .unwrap()
