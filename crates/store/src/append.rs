@@ -169,10 +169,7 @@ impl Store {
             state.write().apply(LOCAL, &tenant, batch);
         });
         log.append(payload, on_durable).await?;
-        let (active_bytes, _) = self.state.read().active(LOCAL);
-        if active_bytes >= self.options.flush_bytes {
-            self.flush_wanted.notify_one();
-        }
+        self.flush_if_large(LOCAL);
         Ok(Committed::Stored)
     }
 

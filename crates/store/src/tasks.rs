@@ -41,6 +41,14 @@ impl Store {
         }
     }
 
+    /// A batch came: has its partition enough for a flush by now?
+    pub(crate) fn flush_if_large(&self, partition: u32) {
+        let (active_bytes, _) = self.state.read().active(partition);
+        if active_bytes >= self.options.flush_bytes {
+            self.flush_wanted.notify_one();
+        }
+    }
+
     /// Memory is short: everything is flushed.
     pub(crate) fn press(&self) {
         self.pressed.store(true, Ordering::Release);

@@ -263,12 +263,7 @@ pub(crate) async fn retry_letter(
     Operator { caller }: Operator,
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
-    let work = async {
-        match state.store.retry_dead_letter(&id).await? {
-            true => Ok(StatusCode::NO_CONTENT),
-            false => Err(no_letter(&id)),
-        }
-    };
+    let work = async { done(state.store.retry_dead_letter(&id).await?, &id) };
     let audit = &state.auth.audit;
     audit
         .act(&caller, "retry_dead_letter", None, &id, json!({}), work)
@@ -287,16 +282,20 @@ pub(crate) async fn drop_letter(
     Operator { caller }: Operator,
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
-    let work = async {
-        match state.store.drop_dead_letter(&id).await? {
-            true => Ok(StatusCode::NO_CONTENT),
-            false => Err(no_letter(&id)),
-        }
-    };
+    let work = async { done(state.store.drop_dead_letter(&id).await?, &id) };
     let audit = &state.auth.audit;
     audit
         .act(&caller, "drop_dead_letter", None, &id, json!({}), work)
         .await
+}
+
+/// The answer to what was to be done with a letter, which was there or was not.
+fn done(was_there: bool, id: &str) -> Result<StatusCode, ApiError> {
+    if was_there {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(no_letter(id))
+    }
 }
 
 fn no_letter(id: &str) -> ApiError {

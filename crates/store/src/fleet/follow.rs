@@ -170,10 +170,7 @@ impl Store {
         }
         let lag = age(sequence, self.clock.now_ns());
         metrics::histogram!("logmill_follow_seconds").record(lag.as_secs_f64());
-        let (active_bytes, _) = self.state.read().active(partition);
-        if active_bytes >= self.options.flush_bytes {
-            self.flush_wanted.notify_one();
-        }
+        self.flush_if_large(partition);
         Ok(())
     }
 

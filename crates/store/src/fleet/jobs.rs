@@ -151,7 +151,6 @@ impl Store {
     async fn do_job(self: &Arc<Self>, fleet: &Fleet, job: Job) -> Result<String> {
         match job {
             Job::Retention => {
-                self.sync(fleet).await?;
                 let segments = self.apply_retention().await?;
                 Ok(format!("{segments} segments deleted"))
             }

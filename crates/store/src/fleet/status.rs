@@ -3,8 +3,6 @@
 use logmill_catalog::{JobRun, LeaseRow, Member};
 use logmill_queue::{DeadLetter, DeadLetterSummary, RedisStatus};
 
-use super::Fleet;
-use crate::log::Log;
 use crate::{Result, Role, Store};
 
 /// A process's place among the others.
@@ -21,21 +19,14 @@ pub struct FleetStatus {
 }
 
 impl Store {
-    fn fleet(&self) -> Option<&Fleet> {
-        match &self.log {
-            Log::Fleet(fleet) => Some(fleet),
-            Log::Local(_) => None,
-        }
-    }
-
     /// What this process does: all of it where there is no other.
     pub fn role(&self) -> Role {
-        self.fleet().map_or(Role::All, |fleet| fleet.role)
+        self.log.fleet().map_or(Role::All, |fleet| fleet.role)
     }
 
     /// This process's place among the others; `None` where there are none.
     pub fn fleet_status(&self) -> Option<FleetStatus> {
-        let fleet = self.fleet()?;
+        let fleet = self.log.fleet()?;
         Some(FleetStatus {
             member: fleet.member.clone(),
             partitions: fleet.queue.partitions(),
@@ -46,7 +37,7 @@ impl Store {
 
     /// The processes that are there; none but in a fleet.
     pub async fn members(&self) -> Result<Vec<Member>> {
-        match self.fleet() {
+        match self.log.fleet() {
             Some(fleet) => fleet.heartbeat(self.catalog.as_ref()).await,
             None => Ok(Vec::new()),
         }
@@ -68,7 +59,7 @@ impl Store {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<DeadLetterSummary>> {
-        match self.fleet() {
+        match self.log.fleet() {
             Some(fleet) => Ok(fleet.queue.dead_letters(after, limit).await?),
             None => Ok(Vec::new()),
         }
@@ -76,7 +67,7 @@ impl Store {
 
     /// A dead letter with its payload.
     pub async fn dead_letter(&self, id: &str) -> Result<Option<DeadLetter>> {
-        match self.fleet() {
+        match self.log.fleet() {
             Some(fleet) => Ok(fleet.queue.dead_letter_get(id).await?),
             None => Ok(None),
         }
@@ -84,7 +75,7 @@ impl Store {
 
     /// Puts a dead letter back into its partition, once; `false` when there is none of this id.
     pub async fn retry_dead_letter(&self, id: &str) -> Result<bool> {
-        match self.fleet() {
+        match self.log.fleet() {
             Some(fleet) => Ok(fleet.queue.dead_letter_retry(id).await?.is_some()),
             None => Ok(false),
         }
@@ -92,7 +83,7 @@ impl Store {
 
     /// Forgets a dead letter; `false` when there is none of this id.
     pub async fn drop_dead_letter(&self, id: &str) -> Result<bool> {
-        match self.fleet() {
+        match self.log.fleet() {
             Some(fleet) => Ok(fleet.queue.dead_letter_drop(id).await?),
             None => Ok(false),
         }
