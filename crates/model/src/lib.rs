@@ -7,6 +7,7 @@ pub mod error_kind;
 pub mod field;
 pub mod json;
 pub mod level;
+pub mod pattern;
 pub mod tenant;
 pub mod time;
 pub mod token;

@@ -7,7 +7,7 @@ mod expression;
 mod parse;
 
 pub use civil::{civil_to_ns, format_rfc3339, month_number, utc_date, year_for};
-pub use expression::{TimeExpressionError, parse_time_expression};
+pub use expression::{TimeExpressionError, parse_duration, parse_time_expression};
 pub use parse::{parse_epoch_f64, parse_epoch_i64, parse_timestamp};
 
 /// Nanoseconds of a second.

@@ -29,13 +29,13 @@ fn relative(text: &str, now_ns: i64) -> Option<i64> {
         return (!text.is_empty()).then_some(now_ns);
     }
     if let Some(span) = rest.strip_prefix('-') {
-        return now_ns.checked_sub(duration_ns(span.trim_start())?);
+        return now_ns.checked_sub(parse_duration(span.trim_start())?);
     }
-    now_ns.checked_add(duration_ns(rest.strip_prefix('+')?.trim_start())?)
+    now_ns.checked_add(parse_duration(rest.strip_prefix('+')?.trim_start())?)
 }
 
-/// `1h30m` as nanoseconds.
-fn duration_ns(mut text: &str) -> Option<i64> {
+/// A length of time such as `1h30m` or `250ms`, in nanoseconds; units `ns us ms s m h d w`.
+pub fn parse_duration(mut text: &str) -> Option<i64> {
     if text.is_empty() {
         return None;
     }
