@@ -7,20 +7,27 @@ use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 
 use crate::http_client::{HttpClient, Outgoing, ServerArguments};
-use crate::output::{ColorChoice, note, printable, write_out};
+use crate::output::{ColorChoice, note, write_out};
+use crate::record::line;
 
-/// Find records: words and "phrases" of their message, and conditions on their fields.
+/// Ask in LogsQL: filters, and pipes that work on what they find. `error service:=pay | stats by (host) count()`
 ///
 /// On a terminal records are lines for people; in a pipe they are NDJSON.
 #[derive(Debug, Args)]
 pub struct QueryArguments {
     #[command(flatten)]
     server: ServerArguments,
+    /// LogsQL; several arguments are one query with blanks between them.
+    query: Vec<String>,
     /// Words and "phrases" that the message has, in any case.
-    text: Vec<String>,
+    #[arg(long)]
+    text: Option<String>,
+    /// How far back: 15m, 1h, 7d [default: 1h].
+    #[arg(long, value_name = "DURATION", conflicts_with = "from")]
+    since: Option<String>,
     /// First instant: RFC 3339, an epoch, or relative to now.
-    #[arg(long, default_value = "-1h", allow_hyphen_values = true)]
-    from: String,
+    #[arg(long, allow_hyphen_values = true)]
+    from: Option<String>,
     /// First instant after [default: now].
     #[arg(long, allow_hyphen_values = true)]
     to: Option<String>,
@@ -36,9 +43,9 @@ pub struct QueryArguments {
     /// Columns of the answer, with commas.
     #[arg(long, value_delimiter = ',')]
     fields: Vec<String>,
-    /// Newest (desc) or oldest (asc) first.
-    #[arg(long, default_value = "desc", value_parser = ["desc", "asc"])]
-    order: String,
+    /// Newest (desc) or oldest (asc) first [default: desc].
+    #[arg(long, value_parser = ["desc", "asc"])]
+    order: Option<String>,
     /// Most records.
     #[arg(long, default_value_t = 100)]
     limit: u64,
@@ -64,6 +71,9 @@ enum RecordOutput {
     Json,
 }
 
+/// How far back a question looks that does not say it.
+pub(crate) const DEFAULT_SINCE: &str = "1h";
+
 /// Records of one request; more are fetched by cursor.
 const PAGE: u64 = 1_000;
 
@@ -80,7 +90,11 @@ impl QueryArguments {
         let mut body = self.body()?;
         let mut left = self.limit;
         while left > 0 {
-            body["limit"] = json!(left.min(PAGE));
+            body["limit"] = json!(if self.has_pipes() {
+                left
+            } else {
+                left.min(PAGE)
+            });
             let request = Outgoing::post("/query", "application/json", body.to_string());
             let answer = client.call(&request).await?.success()?;
             let page: Value = serde_json::from_slice(&answer.body)?;
@@ -121,14 +135,29 @@ impl QueryArguments {
         Ok(ExitCode::SUCCESS)
     }
 
+    /// Whether the query has pipes: what they make is one answer, without pages.
+    fn has_pipes(&self) -> bool {
+        logmill_lang::parse(&self.query.join(" ")).is_ok_and(|query| !query.pipes.is_empty())
+    }
+
     /// The request that the arguments mean.
     fn body(&self) -> anyhow::Result<Value> {
-        let mut body = json!({"from": self.from, "order": self.order});
+        let from = match (&self.from, &self.since) {
+            (Some(from), _) => from.clone(),
+            (None, since) => format!("-{}", since.as_deref().unwrap_or(DEFAULT_SINCE)),
+        };
+        let mut body = json!({"from": from});
+        if let Some(order) = &self.order {
+            body["order"] = json!(order);
+        }
         if let Some(to) = &self.to {
             body["to"] = json!(to);
         }
-        if !self.text.is_empty() {
-            body["text"] = json!(self.text.join(" "));
+        if !self.query.is_empty() {
+            body["query"] = json!(self.query.join(" "));
+        }
+        if let Some(text) = &self.text {
+            body["text"] = json!(text);
         }
         if !self.fields.is_empty() {
             body["fields"] = json!(self.fields);
@@ -177,64 +206,6 @@ fn parse_condition(condition: &str) -> anyhow::Result<(String, &'static str, Val
     Ok((condition[..at].to_owned(), operator, value))
 }
 
-/// A record as a line: time, level, service, message, then what else it has.
-fn line(record: &Value, color: bool) -> String {
-    let Some(fields) = record.as_object() else {
-        return record.to_string();
-    };
-    let paint = |text: String, code: &str| {
-        if color && !code.is_empty() {
-            format!("\u{1b}[{code}m{text}\u{1b}[0m")
-        } else {
-            text
-        }
-    };
-    let text = |name: &str| fields.get(name).and_then(Value::as_str);
-    let mut parts = Vec::new();
-    if let Some(time) = text("timestamp") {
-        parts.push(paint(time.to_owned(), "2"));
-    }
-    if let Some(level) = text("level") {
-        let code = match level {
-            "fatal" => "1;97;41",
-            "error" => "1;31",
-            "warn" => "33",
-            "info" => "32",
-            "debug" => "36",
-            _ => "2",
-        };
-        parts.push(paint(
-            format!("{:5}", printable(level, false).to_uppercase()),
-            code,
-        ));
-    }
-    if let Some(service) = text("service") {
-        parts.push(paint(printable(service, false), "1"));
-    }
-    if let Some(message) = text("message") {
-        parts.push(printable(message, true).replace('\n', "\n    "));
-    }
-    let shown = ["timestamp", "level", "service", "message", "_stream"];
-    let rest: Vec<String> = fields
-        .iter()
-        .filter(|(name, _)| !shown.contains(&name.as_str()))
-        .map(|(name, value)| {
-            let value = match value {
-                Value::String(text) if text.contains([' ', '"', '=']) => {
-                    Value::String(text.clone()).to_string()
-                }
-                Value::String(text) => text.clone(),
-                other => other.to_string(),
-            };
-            printable(&format!("{name}={value}"), false)
-        })
-        .collect();
-    if !rest.is_empty() {
-        parts.push(paint(rest.join(" "), "2"));
-    }
-    parts.join("  ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -252,16 +223,5 @@ mod tests {
         assert_eq!(parsed("name="), ("name".into(), "eq", json!("")));
         assert!(parse_condition("nothing").is_err());
         assert!(parse_condition("=x").is_err());
-    }
-
-    #[test]
-    fn a_line_has_the_important_first() {
-        let record = json!({
-            "level": "error", "timestamp": "2026-11-20T10:00:00Z", "message": "card declined\n  at x", "order.id": 7,
-            "service": "pay", "note": "two words", "_stream": "{}",
-        });
-        let expected = "2026-11-20T10:00:00Z  ERROR  pay  card declined\n      at x  order.id=7 note=\"two words\"";
-        assert_eq!(line(&record, false), expected);
-        assert!(line(&record, true).contains("\u{1b}[1;31mERROR\u{1b}[0m"));
     }
 }

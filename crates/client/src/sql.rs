@@ -13,7 +13,7 @@ use crate::output::{printable, write_out};
 
 /// Ask in SQL over the table `logs`.
 ///
-/// On a terminal the answer is a table; in a pipe it is NDJSON.
+/// On a terminal the answer is a table; in a pipe it is NDJSON. docs/sql.md has the functions.
 #[derive(Debug, Args)]
 pub struct SqlArguments {
     #[command(flatten)]
@@ -106,7 +106,7 @@ async fn stream(client: &HttpClient, request: &Outgoing) -> anyhow::Result<()> {
 }
 
 /// Rows as a table, numbers to the right, and how many there are.
-fn table(answer: &Value) -> String {
+pub(crate) fn table(answer: &Value) -> String {
     let columns = answer["columns"]
         .as_array()
         .map(Vec::as_slice)

@@ -11,6 +11,7 @@ mod index;
 mod ingest;
 mod input;
 mod log;
+mod logsql;
 mod payload;
 mod rollup;
 mod segment;
@@ -19,6 +20,7 @@ pub use index::token_index;
 pub use ingest::{decompress, ingest_json, ingest_text};
 pub use input::Input;
 pub use log::wal;
+pub use logsql::logsql;
 pub use payload::payload;
 pub use rollup::rollup;
 pub use segment::segment;
@@ -33,7 +35,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     Target {
         name: "decompress",
         run: decompress,
@@ -45,6 +47,10 @@ pub const TARGETS: [Target; 8] = [
     Target {
         name: "ingest_text",
         run: ingest_text,
+    },
+    Target {
+        name: "logsql",
+        run: logsql,
     },
     Target {
         name: "payload",

@@ -1,10 +1,13 @@
 //! The command line.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
 use logmill_client::{
-    DlqArguments, IngestArguments, LoadTestArguments, QueryArguments, SeedArguments, SqlArguments,
+    DlqArguments, HistogramArguments, IngestArguments, LoadTestArguments, PatternsArguments,
+    QueryArguments, SeedArguments, ShellArguments, SqlArguments, TailArguments,
 };
 
 use crate::doctor::DoctorArguments;
@@ -22,8 +25,9 @@ use crate::tenant::TenantArguments;
     propagate_version = true
 )]
 pub(crate) struct Arguments {
+    /// Without one, on a terminal: the shell.
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -34,10 +38,18 @@ enum Command {
     Worker(Box<ServeArguments>),
     /// Send log files, or standard input, to a server.
     Ingest(IngestArguments),
-    /// Find records.
+    /// Ask in LogsQL.
     Query(QueryArguments),
     /// Ask in SQL.
     Sql(SqlArguments),
+    /// Show records as they arrive.
+    Tail(TailArguments),
+    /// Ask in a terminal, one question after the other.
+    Shell(ShellArguments),
+    /// Show how many records there are over time.
+    Histogram(HistogramArguments),
+    /// Show what messages have in common.
+    Patterns(PatternsArguments),
     /// Make sample data and send it to a server.
     Seed(SeedArguments),
     /// Drive a server with load and measure it.
@@ -60,14 +72,30 @@ impl Arguments {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()?;
+        let command = match self.command {
+            Some(command) => command,
+            None if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() => {
+                Command::Shell(ShellArguments::from_environment()?)
+            }
+            None => Self::command()
+                .error(
+                    ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand,
+                    Self::command().render_help(),
+                )
+                .exit(),
+        };
         runtime.block_on(async {
-            match self.command {
+            match command {
                 Command::Serve(arguments) => arguments.run().await,
                 Command::Worker(arguments) => arguments.into_worker()?.run().await,
                 Command::Dlq(arguments) => arguments.run().await,
                 Command::Ingest(arguments) => arguments.run().await,
                 Command::Query(arguments) => arguments.run().await,
                 Command::Sql(arguments) => arguments.run().await,
+                Command::Tail(arguments) => arguments.run().await,
+                Command::Shell(arguments) => arguments.run().await,
+                Command::Histogram(arguments) => arguments.run().await,
+                Command::Patterns(arguments) => arguments.run().await,
                 Command::Seed(arguments) => arguments.run().await,
                 Command::LoadTest(arguments) => arguments.run().await,
                 Command::Key(arguments) => arguments.run().await,

@@ -19,11 +19,12 @@ use logmill_store::{Role, Store, StoreKind, object_storage};
 use logmill_telemetry::{Service, Telemetry};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::data_dir::DataDir;
 use crate::database::{self, Catalogs};
-use crate::settings::{Flags, LogFormat, Settings, StoreFlags};
+use crate::settings::{Flags, LogFormat, PgFlags, Settings, StoreFlags};
 use crate::{fleet, logging};
 
 /// Name under which the catalog keeps the key that seals cursors.
@@ -39,6 +40,9 @@ pub(crate) struct ServeArguments {
     /// Address and port to listen on; port 0 takes a free one [default: 127.0.0.1:7280].
     #[arg(long)]
     listen: Option<SocketAddr>,
+    /// Address and port for clients of PostgreSQL [default: none].
+    #[arg(long)]
+    pg_listen: Option<SocketAddr>,
     /// Listen beyond loopback although nobody is asked for credentials.
     #[arg(long)]
     insecure_no_auth: bool,
@@ -123,6 +127,9 @@ impl ServeArguments {
             insecure_no_auth: self.insecure_no_auth.then_some(true),
             role: self.role.map(Role::from),
             store: self.store.map(StoreFlags::from),
+            pg: self.pg_listen.map(|address| PgFlags {
+                listen: address.to_string(),
+            }),
         };
         let settings = Settings::load(self.config.as_deref(), &flags, self.log_format)?;
         let service = Service {
@@ -144,6 +151,14 @@ async fn serve(settings: Settings, telemetry: &mut Telemetry) -> anyhow::Result<
         .await
         .with_context(|| format!("listening on {}", settings.listen))?;
     let address = listener.local_addr()?;
+    let pg_listener = match settings.pg.address().map_err(anyhow::Error::msg)? {
+        Some(address) => Some(
+            TcpListener::bind(address)
+                .await
+                .with_context(|| format!("pg.listen: listening on {address}"))?,
+        ),
+        None => None,
+    };
     let tls = Tls::open(&settings.server).await?;
     let stop = stop_on_signal()?;
     let metrics = logmill_server::install_metrics()?;
@@ -171,24 +186,62 @@ async fn serve(settings: Settings, telemetry: &mut Telemetry) -> anyhow::Result<
         None => open_store(&settings, &data_dir, catalog, table, &clock).await?,
     };
     export_metrics(telemetry, &metrics, &store)?;
-    let engine = Engine::new(store.clone(), settings.query.clone(), cursor_key)?;
+    let engine = Arc::new(Engine::new(
+        store.clone(),
+        settings.query.clone(),
+        cursor_key,
+    )?);
+    let pg = match pg_listener {
+        Some(listener) => Some(serve_pg(listener, &settings, &engine, &auth, &tls, &stop)?),
+        None => None,
+    };
 
     let role = settings.role.as_str();
     tracing::info!(%address, role, data_dir = %settings.data_dir.display(), tls = tls.is_some(), version = env!("CARGO_PKG_VERSION"), "listening");
-    let state = AppState::new(
-        store.clone(),
-        Arc::new(engine),
-        clock,
-        metrics,
-        settings.server,
-        auth,
-    );
+    let state = AppState::new(store.clone(), engine, clock, metrics, settings.server, auth);
     let served = logmill_server::serve(listener, tls, state, stop).await;
+    if let Some(pg) = pg {
+        pg.await.context("serving clients of PostgreSQL")?;
+    }
     tracing::info!("stopping: flushing what is in memory");
     store.shutdown().await.context("shutting the store down")?;
     served?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Answers clients of PostgreSQL, beside HTTP.
+fn serve_pg(
+    listener: TcpListener,
+    settings: &Settings,
+    engine: &Arc<Engine>,
+    auth: &Arc<Auth>,
+    tls: &Option<Arc<Tls>>,
+    stop: &CancellationToken,
+) -> anyhow::Result<JoinHandle<()>> {
+    let address = listener.local_addr()?;
+    let role = settings.role;
+    let refusal = (!role.answers()).then(|| {
+        format!(
+            "this process has the role {}: questions are answered by processes of the roles query and all",
+            role.as_str()
+        )
+    });
+    let parts = logmill_pg::Parts {
+        engine: engine.clone(),
+        auth: auth.clone(),
+        tls: tls.clone(),
+        options: settings.pg.clone(),
+        write_timeout: Duration::from_millis(settings.server.write_timeout_ms),
+        shutdown_grace: Duration::from_millis(settings.server.shutdown_grace_ms),
+        refusal,
+    };
+    tracing::info!(%address, "listening to clients of PostgreSQL");
+    Ok(tokio::spawn(logmill_pg::serve(
+        listener,
+        parts,
+        stop.clone(),
+    )))
 }
 
 /// Where quotas are counted: where the processes share a queue, together.

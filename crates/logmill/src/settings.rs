@@ -8,6 +8,7 @@ use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use logmill_catalog::{LogTableOptions, PostgresOptions};
 use logmill_model::TenantId;
+use logmill_pg::PgOptions;
 use logmill_query_api::{DeletePredicate, QueryLimits};
 use logmill_queue::RedisOptions;
 use logmill_server::{AuthMode, AuthOptions, ServerOptions};
@@ -47,6 +48,8 @@ pub(crate) struct Settings {
     pub(crate) log: LogSettings,
     /// The HTTP surface.
     pub(crate) server: ServerOptions,
+    /// The PostgreSQL protocol.
+    pub(crate) pg: PgOptions,
     /// Who is asked for credentials, and which ones are good.
     pub(crate) auth: AuthOptions,
     /// The storage engine.
@@ -103,6 +106,7 @@ impl Default for Settings {
             insecure_no_auth: false,
             log: LogSettings::default(),
             server: ServerOptions::default(),
+            pg: PgOptions::default(),
             auth: AuthOptions::default(),
             store: StoreOptions::default(),
             objects: ObjectStorageOptions::default(),
@@ -140,6 +144,14 @@ pub(crate) struct Flags {
     pub(crate) role: Option<Role>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) store: Option<StoreFlags>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) pg: Option<PgFlags>,
+}
+
+/// Flags of the PostgreSQL protocol.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct PgFlags {
+    pub(crate) listen: String,
 }
 
 /// Flags of the storage engine.
@@ -227,6 +239,30 @@ impl Settings {
         }
     }
 
+    /// Refuses to take questions, or passwords, over an open network without being told to.
+    fn check_pg(&self) -> anyhow::Result<()> {
+        let Some(address) = self.pg.address().map_err(anyhow::Error::msg)? else {
+            return Ok(());
+        };
+        if address.ip().is_loopback() {
+            return Ok(());
+        }
+        let asks = self.auth.mode == AuthMode::Required;
+        if !asks && !self.insecure_no_auth {
+            bail!(
+                "pg.listen {address} is reachable from other machines and nobody would be asked for credentials: \
+                 set auth.mode to required, listen on a loopback address, or accept that with --insecure-no-auth"
+            );
+        }
+        if asks && self.server.tls_certificate.is_empty() && !self.pg.allow_plaintext {
+            bail!(
+                "pg.listen {address} is reachable from other machines and passwords would be sent as they are: \
+                 set server.tls_certificate and server.tls_key, or accept that with pg.allow_plaintext"
+            );
+        }
+        Ok(())
+    }
+
     /// Refuses settings that contradict each other.
     fn check(&self) -> anyhow::Result<()> {
         let asks = self.auth.mode == AuthMode::Required;
@@ -241,6 +277,7 @@ impl Settings {
             bail!("{problem}");
         }
         self.check_fleet()?;
+        self.check_pg()?;
         if self.store.flush_bytes > self.store.memtable_max_bytes {
             bail!(
                 "store.flush_bytes ({}) is larger than store.memtable_max_bytes ({}): the memtable \
@@ -327,5 +364,27 @@ mod tests {
         }
         .check()
         .unwrap();
+    }
+
+    #[test]
+    fn passwords_are_not_taken_over_an_open_network() {
+        let with = |change: fn(&mut Settings)| {
+            let mut settings = Settings::default();
+            settings.pg.listen = "0.0.0.0:5432".to_owned();
+            change(&mut settings);
+            settings.check().map_err(|error| error.to_string())
+        };
+        let error = with(|_| {}).unwrap_err();
+        assert!(error.contains("--insecure-no-auth"), "{error}");
+        let error = with(|settings| settings.auth.mode = AuthMode::Required).unwrap_err();
+        assert!(error.contains("pg.allow_plaintext"), "{error}");
+        with(|settings| {
+            settings.auth.mode = AuthMode::Required;
+            settings.pg.allow_plaintext = true;
+        })
+        .unwrap();
+        with(|settings| settings.pg.listen = "127.0.0.1:5432".to_owned()).unwrap();
+        let error = with(|settings| settings.pg.listen = "nowhere".to_owned()).unwrap_err();
+        assert!(error.contains("pg.listen"), "{error}");
     }
 }

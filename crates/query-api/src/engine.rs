@@ -5,12 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow_array::RecordBatch;
-use arrow_schema::SchemaRef;
+use arrow_schema::{DataType, SchemaRef};
 use async_trait::async_trait;
 use futures::Stream;
+use logmill_model::TenantId;
 use serde::Serialize;
 
-use crate::{LogQuery, Result, SqlQuery};
+use crate::{
+    Context, ContextQuery, Facets, FacetsQuery, FieldValues, FieldValuesQuery, Fields, FieldsQuery,
+    Histogram, HistogramQuery, LogQuery, LogsQlQuery, Patterns, PatternsQuery, PostgresQuery,
+    Result, SqlQuery, SqlShape, Tail, TailQuery,
+};
 
 /// Batches as they are made. Dropping the stream stops the query.
 pub type BatchStream = Pin<Box<dyn Stream<Item = Result<RecordBatch>> + Send>>;
@@ -124,6 +129,43 @@ pub trait QueryEngine: Send + Sync {
     /// All records of a structured query up to its limit, as a stream. It has no pages: a `cursor` is refused.
     async fn query_stream(&self, query: LogQuery) -> Result<RecordStream>;
 
+    /// The answer to LogsQL: records, or what its pipes made of them. Columns have the names that LogsQL knows them by
+    /// (`_time`, `_msg`); a column named `_overflow` has JSON objects, whose members are further fields.
+    async fn logsql(&self, query: LogsQlQuery) -> Result<RecordStream>;
+
     /// A read-only statement.
     async fn sql(&self, query: SqlQuery) -> Result<SqlAnswer>;
+
+    /// A read-only statement as a client of PostgreSQL sends it.
+    async fn postgres(&self, query: PostgresQuery) -> Result<SqlAnswer>;
+
+    /// What such a statement takes and answers; it is not run. `declared`: the types of its parameters as far as the
+    /// client says them.
+    async fn postgres_shape(
+        &self,
+        tenant: TenantId,
+        sql: String,
+        declared: Vec<Option<DataType>>,
+    ) -> Result<SqlShape>;
+
+    /// Counts over time.
+    async fn histogram(&self, query: HistogramQuery) -> Result<Histogram>;
+
+    /// The commonest values of several fields.
+    async fn facets(&self, query: FacetsQuery) -> Result<Facets>;
+
+    /// The fields that records have.
+    async fn fields(&self, query: FieldsQuery) -> Result<Fields>;
+
+    /// The values of one field.
+    async fn field_values(&self, query: FieldValuesQuery) -> Result<FieldValues>;
+
+    /// A record's neighbours in its stream.
+    async fn context(&self, query: ContextQuery) -> Result<Context>;
+
+    /// The patterns of messages.
+    async fn patterns(&self, query: PatternsQuery) -> Result<Patterns>;
+
+    /// Records as they become visible. What a reader leaves lying is bounded; it is told how many records it misses.
+    async fn tail(&self, query: TailQuery) -> Result<Tail>;
 }

@@ -26,6 +26,9 @@ pub enum Error {
         /// For people.
         message: String,
     },
+    /// The query is understood, but nothing here answers it: `not supported: …`.
+    #[error("{0}")]
+    Unsupported(String),
     /// Read-only SQL was asked to do more.
     #[error("{0}")]
     Forbidden(String),
@@ -37,14 +40,10 @@ pub enum Error {
         /// The limit that was reached.
         limit_ms: u64,
     },
-    /// The query needed more than its memory limit.
-    #[error("the query needs more memory than its limit of {limit_bytes} bytes: {message}")]
-    ResourceExhausted {
-        /// The limit that was reached.
-        limit_bytes: u64,
-        /// Which operator asked, for how much.
-        message: String,
-    },
+    /// The query needs more memory, or more of something else that is bounded, than it may have; the text names the
+    /// setting.
+    #[error("{0}")]
+    ResourceExhausted(String),
     /// The answer has more rows than the row limit.
     #[error("the answer has more than {limit} rows, the limit; add LIMIT or aggregate")]
     TooManyRows {
@@ -57,6 +56,12 @@ pub enum Error {
         /// The limit that was reached.
         running: u64,
     },
+    /// As many tails of the tenant are open as are allowed at once.
+    #[error("{open} tails are open, the limit; close one, or try again later")]
+    TooManyTails {
+        /// The limit that was reached.
+        open: u64,
+    },
     /// Storage did not answer, or the engine failed.
     #[error("{message}")]
     Engine {
@@ -67,15 +72,31 @@ pub enum Error {
     },
 }
 
+impl From<logmill_lang::SyntaxError> for Error {
+    fn from(error: logmill_lang::SyntaxError) -> Self {
+        let message = match error.hint {
+            Some(hint) => format!("{}; {hint}", error.message),
+            None => error.message,
+        };
+        Self::Syntax {
+            line: error.line as u64,
+            column: error.column as u64,
+            message,
+        }
+    }
+}
+
 impl Error {
     /// The codes of failures that are not the question's own mistake, and of the commonest that are.
-    pub const CODES: [&str; 9] = [
+    pub const CODES: [&str; 11] = [
         "syntax_error",
+        "not_supported",
         "read_only",
         "query_timeout",
         "resource_exhausted",
         "too_many_rows",
         "too_many_queries",
+        "too_many_tails",
         ErrorKind::Unavailable.as_str(),
         ErrorKind::Corrupt.as_str(),
         ErrorKind::Internal.as_str(),
@@ -84,11 +105,14 @@ impl Error {
     /// What the caller should do about it.
     pub const fn kind(&self) -> ErrorKind {
         match self {
-            Self::Syntax { .. } | Self::Invalid { .. } | Self::Forbidden(_) => ErrorKind::Invalid,
-            Self::Timeout { .. } | Self::ResourceExhausted { .. } | Self::TooManyRows { .. } => {
+            Self::Syntax { .. }
+            | Self::Invalid { .. }
+            | Self::Unsupported(_)
+            | Self::Forbidden(_) => ErrorKind::Invalid,
+            Self::Timeout { .. } | Self::ResourceExhausted(_) | Self::TooManyRows { .. } => {
                 ErrorKind::LimitExceeded
             }
-            Self::TooManyQueries { .. } => ErrorKind::Overloaded,
+            Self::TooManyQueries { .. } | Self::TooManyTails { .. } => ErrorKind::Overloaded,
             Self::Engine { kind, .. } => *kind,
         }
     }
@@ -98,11 +122,13 @@ impl Error {
         match self {
             Self::Syntax { .. } => "syntax_error",
             Self::Invalid { code, .. } => code,
+            Self::Unsupported(_) => "not_supported",
             Self::Forbidden(_) => "read_only",
             Self::Timeout { .. } => "query_timeout",
-            Self::ResourceExhausted { .. } => "resource_exhausted",
+            Self::ResourceExhausted(_) => "resource_exhausted",
             Self::TooManyRows { .. } => "too_many_rows",
             Self::TooManyQueries { .. } => "too_many_queries",
+            Self::TooManyTails { .. } => "too_many_tails",
             Self::Engine { kind, .. } => kind.as_str(),
         }
     }

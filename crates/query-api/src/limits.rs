@@ -14,12 +14,76 @@ pub struct QueryLimits {
     pub max_rows: u64,
     /// Largest `limit` of a `/query` page.
     pub page_max_rows: u64,
+    /// Values that a subquery in a filter of LogsQL, `in(…)`, may have.
+    pub subquery_max_values: u64,
     /// Queries that may run at once.
     pub max_concurrent: u64,
     /// Threads that run queries; 0 means one for each processor.
     pub threads: u64,
     /// Memory for footers and indexes of segments that were read, bytes.
     pub metadata_cache_bytes: u64,
+    /// Memory for which rows of segments satisfied a condition, so that it need not be asked of them again, bytes.
+    pub match_cache_bytes: u64,
+    /// Of what a log page draws.
+    pub views: ViewLimits,
+    /// Of live records.
+    pub tail: TailLimits,
+}
+
+/// Settings: how much a log page may draw.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ViewLimits {
+    /// Buckets of a histogram.
+    pub histogram_max_buckets: u64,
+    /// Values of a field that an answer may have, patterns, and series of a histogram.
+    pub max_values: u64,
+    /// Different values of a field beyond which a facet leaves the field out.
+    pub facet_max_values: u64,
+    /// Length of a value, bytes, beyond which a facet leaves the field out.
+    pub facet_value_max_bytes: u64,
+    /// Fields whose values are counted at once.
+    pub facet_max_fields: u64,
+    /// Fields of an answer that are in the overflow column.
+    pub max_overflow_fields: u64,
+    /// Patterns that are held at once while messages are looked at; beyond it the rarest go.
+    pub max_patterns: u64,
+}
+
+impl Default for ViewLimits {
+    fn default() -> Self {
+        Self {
+            histogram_max_buckets: 5_000,
+            max_values: 1_000,
+            facet_max_values: 1_000,
+            facet_value_max_bytes: 256,
+            facet_max_fields: 20,
+            max_overflow_fields: 10_000,
+            max_patterns: 20_000,
+        }
+    }
+}
+
+/// Settings: live records.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TailLimits {
+    /// Tails of a tenant at once.
+    pub max_per_tenant: u64,
+    /// Bytes of records that wait for a slow reader; further ones are missed, and it is told how many.
+    pub queue_bytes: u64,
+    /// A tail without records says so often that it is still there, milliseconds.
+    pub keep_alive_ms: u64,
+}
+
+impl Default for TailLimits {
+    fn default() -> Self {
+        Self {
+            max_per_tenant: 32,
+            queue_bytes: 8 << 20,
+            keep_alive_ms: 15_000,
+        }
+    }
 }
 
 impl Default for QueryLimits {
@@ -29,9 +93,13 @@ impl Default for QueryLimits {
             memory_max_bytes: 512 << 20,
             max_rows: 1_000_000,
             page_max_rows: 10_000,
+            subquery_max_values: 100_000,
             max_concurrent: 16,
             threads: 0,
             metadata_cache_bytes: 256 << 20,
+            match_cache_bytes: 64 << 20,
+            views: ViewLimits::default(),
+            tail: TailLimits::default(),
         }
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Columns are prepared once a batch, then rows are written without a value tree.
 
+mod texts;
+
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
     Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType,
@@ -14,6 +16,8 @@ use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use arrow_schema::{ArrowError, DataType, TimeUnit};
 use logmill_model::json::write_string;
 use logmill_model::{field, time};
+
+pub use texts::TextObject;
 
 /// A column whose values can be written as JSON, one row at a time.
 enum Column<'a> {

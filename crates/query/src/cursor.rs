@@ -98,7 +98,13 @@ fn order_byte(order: Order) -> u8 {
 
 /// What makes a query another one; the range is in the cursor, fields and limit may change from page to page.
 fn fingerprint(query: &LogQuery) -> u64 {
-    let parts = (query.tenant.as_str(), &query.text, &query.filters);
+    let selection = &query.selection;
+    let parts = (
+        selection.tenant.as_str(),
+        &selection.text,
+        &selection.filters,
+        &selection.logsql,
+    );
     xxh3_64(format!("{parts:?}").as_bytes())
 }
 
@@ -125,15 +131,13 @@ fn array<const N: usize>(bytes: &[u8], offset: usize) -> [u8; N] {
 #[cfg(test)]
 mod tests {
     use logmill_model::TenantId;
+    use logmill_query_api::Selection;
 
     use super::*;
 
     fn query() -> LogQuery {
         LogQuery {
-            tenant: TenantId::default_tenant(),
-            range: TimeRange::ALL,
-            text: None,
-            filters: Vec::new(),
+            selection: Selection::all(TenantId::default_tenant(), TimeRange::ALL),
             fields: None,
             order: Order::Desc,
             limit: 10,
@@ -175,7 +179,7 @@ mod tests {
         refused(
             &sealed,
             &LogQuery {
-                tenant: "other".parse().unwrap(),
+                selection: Selection::all("other".parse().unwrap(), TimeRange::ALL),
                 ..query()
             },
             &key,

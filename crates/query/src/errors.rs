@@ -4,15 +4,36 @@ use datafusion::common::{DataFusionError, SchemaError};
 use logmill_model::ErrorKind;
 use logmill_query_api::Error;
 
+/// More of something than a query may have, other than memory.
+#[derive(Debug)]
+pub(crate) struct TooMuch(pub(crate) String);
+
+impl std::fmt::Display for TooMuch {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for TooMuch {}
+
+impl From<TooMuch> for DataFusionError {
+    fn from(too_much: TooMuch) -> Self {
+        Self::External(Box::new(too_much))
+    }
+}
+
 /// Translates an error of planning or running a query.
 pub(crate) fn translate(error: &DataFusionError, memory_limit: u64) -> Error {
     let root = error.find_root();
     match root {
         DataFusionError::SQL(parser, _) => syntax(&parser.to_string()),
-        DataFusionError::ResourcesExhausted(message) => Error::ResourceExhausted {
-            limit_bytes: memory_limit,
-            message: first_line(message),
-        },
+        DataFusionError::ResourcesExhausted(message) => Error::ResourceExhausted(format!(
+            "the query needs more memory than its limit of {memory_limit} bytes (query.memory_max_bytes): {}",
+            first_line(message)
+        )),
+        DataFusionError::External(error) if error.is::<TooMuch>() => {
+            Error::ResourceExhausted(error.to_string())
+        }
         DataFusionError::SchemaError(schema, _) => schema_error(schema, root),
         DataFusionError::Plan(message) if message.contains("recursion limit") => Error::Syntax {
             line: 1,
@@ -20,10 +41,7 @@ pub(crate) fn translate(error: &DataFusionError, memory_limit: u64) -> Error {
             message: "the statement is nested too deeply".to_owned(),
         },
         DataFusionError::Plan(message) => plan_error(message),
-        DataFusionError::NotImplemented(message) => Error::Invalid {
-            code: "not_supported",
-            message: first_line(message),
-        },
+        DataFusionError::NotImplemented(message) => Error::Unsupported(first_line(message)),
         DataFusionError::Execution(message) => Error::Invalid {
             code: "invalid_query",
             message: first_line(message),

@@ -4,23 +4,30 @@
 //! their own; an answer comes through a bounded channel, and dropping it stops the query.
 
 mod cooperation;
+mod counts;
 mod cursor;
 mod deletes;
 mod engine;
 mod errors;
+mod first;
 mod functions;
+mod logsql;
+mod lru;
 mod page;
+mod postgres;
 mod predicate;
 mod pruning;
 mod records;
 mod rows;
 mod scan;
+mod schema_tables;
 mod segments;
 mod session;
 mod sql;
 mod stats;
 mod stream;
 mod table;
-mod time_literals;
+mod tail;
+mod views;
 
 pub use engine::Engine;

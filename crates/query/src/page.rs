@@ -3,7 +3,6 @@
 //! A page boundary may fall into a group of records of one time. Rows have no number that would survive their move from
 //! memory into segments, so the group is ordered by content: see ARCHITECTURE.md, "Paging through equal timestamps".
 
-use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -19,7 +18,7 @@ use logmill_schema::{TableSchema, record_hashes};
 
 use crate::cursor::Cursor;
 use crate::predicate;
-use crate::records::{self, First};
+use crate::records::First;
 use crate::session::Session;
 use crate::stats::stats;
 
@@ -28,6 +27,8 @@ pub(crate) struct PageQuery<'a> {
     pub(crate) session: &'a Session,
     pub(crate) table: &'a TableSchema,
     pub(crate) query: &'a LogQuery,
+    /// Of the query's selection.
+    pub(crate) conditions: Vec<Expr>,
     pub(crate) cursor: Option<Cursor>,
     pub(crate) cursor_key: &'a [u8; 32],
 }
@@ -46,7 +47,7 @@ pub(crate) fn projection(table: &TableSchema, query: &LogQuery) -> (Vec<Expr>, V
             warnings.push(warning);
         }
     };
-    for filter in &query.filters {
+    for filter in &query.selection.filters {
         if predicate::named(table, &filter.field).is_none() {
             warn(&filter.field);
         }
@@ -70,7 +71,8 @@ pub(crate) fn projection(table: &TableSchema, query: &LogQuery) -> (Vec<Expr>, V
     (columns, warnings)
 }
 
-fn all_columns(table: &TableSchema) -> Vec<Expr> {
+/// The columns of the table, each by its name.
+pub(crate) fn all_columns(table: &TableSchema) -> Vec<Expr> {
     let names = table.columns().map(|(name, _)| name);
     names
         .map(|name| Expr::Column(Column::new_unqualified(name)))
@@ -130,14 +132,14 @@ impl PageQuery<'_> {
             batches.push(part);
             let (hash, given) = more.unwrap_or((u128::MAX, u32::MAX));
             end = Some(Cursor {
-                range: self.query.range,
+                range: self.query.selection.range,
                 timestamp_ns: boundary,
                 hash,
                 given,
             });
         } else {
             batches.extend(head(&rest.batches, wanted));
-            end = Some(Cursor::after(self.query.range, boundary)).or(end);
+            end = Some(Cursor::after(self.query.selection.range, boundary)).or(end);
         }
         self.finish(batches, end, warnings, begun)
     }
@@ -169,7 +171,7 @@ impl PageQuery<'_> {
 
     /// Up to one more than `wanted` records, in order, after the cursor's time.
     async fn rest(&self, wanted: usize, columns: &[Expr]) -> Result<Rows> {
-        let mut conditions = records::conditions(self.table, self.query);
+        let mut conditions = self.conditions.clone();
         if let Some(cursor) = &self.cursor {
             let at = predicate::time_literal(cursor.timestamp_ns);
             conditions.push(match self.query.order {
@@ -210,45 +212,25 @@ impl PageQuery<'_> {
             start_ns: timestamp_ns,
             end_ns: timestamp_ns.saturating_add(1),
         };
-        let mut conditions = records::conditions(self.table, self.query);
+        let mut conditions = self.conditions.clone();
         conditions.push(predicate::in_range(range));
         let whole = all_columns(self.table);
         let plan = self.session.records(conditions, &whole, None).await?;
         let all = self.session.collect(plan).await?;
         // The asked columns are computed from the very batches that were hashed, so that rows cannot be confused.
-        let schema = match all.first() {
-            Some(batch) => batch.schema(),
-            None => Arc::new(arrow_schema::Schema::empty()),
-        };
-        let all = arrow_select::concat::concat_batches(&schema, &all)?;
-        let hashes = record_hashes(&all)?;
-        let mut order: Vec<u64> = (0..all.num_rows() as u64).collect();
-        let hash_of = |row: u64| {
-            usize::try_from(row)
-                .ok()
-                .and_then(|row| hashes.get(row))
-                .copied()
-        };
-        order.sort_by_key(|row| hash_of(*row));
-        let mut sorted: Vec<(u128, u64)> = order
-            .into_iter()
-            .filter_map(|row| Some((hash_of(row)?, row)))
-            .collect();
-        if let Some(cursor) = after {
-            let mut given = 0;
-            sorted.retain(|(hash, _)| match hash.cmp(&cursor.hash) {
-                Ordering::Less => false,
-                Ordering::Equal if given < cursor.given => {
-                    given += 1;
-                    false
-                }
-                _ => true,
-            });
-        }
+        let (all, mut hashes) = by_content(&all)?;
+        let given = after.map_or(0, |cursor| {
+            let before = hashes.partition_point(|hash| *hash < cursor.hash);
+            let same = hashes[before..]
+                .iter()
+                .take_while(|hash| **hash == cursor.hash);
+            let given = usize::try_from(cursor.given).unwrap_or(usize::MAX);
+            before + same.count().min(given)
+        });
+        let all = all.slice(given, all.num_rows() - given);
+        hashes.drain(..given);
         let given_before = after.map_or(0, |cursor| cursor.given);
         let hash_before = after.map(|cursor| cursor.hash);
-        let rows = UInt64Array::from_iter_values(sorted.iter().map(|(_, row)| *row));
-        let all = take_rows(&all, &rows)?;
         let records = if all.num_rows() == 0 {
             all
         } else {
@@ -256,7 +238,7 @@ impl PageQuery<'_> {
         };
         Ok(Group {
             records,
-            hashes: sorted.into_iter().map(|(hash, _)| hash).collect(),
+            hashes,
             given_before,
             hash_before,
         })
@@ -300,8 +282,19 @@ impl Group {
     }
 }
 
-fn take_rows(batch: &RecordBatch, rows: &UInt64Array) -> Result<RecordBatch> {
-    Ok(arrow_select::take::take_record_batch(batch, rows)?)
+/// Records in the order of their content, and the hash of each.
+pub(crate) fn by_content(batches: &[RecordBatch]) -> Result<(RecordBatch, Vec<u128>)> {
+    let Some(first) = batches.first() else {
+        let schema = Arc::new(arrow_schema::Schema::empty());
+        return Ok((RecordBatch::new_empty(schema), Vec::new()));
+    };
+    let all = arrow_select::concat::concat_batches(&first.schema(), batches)?;
+    let hashes = record_hashes(&all)?;
+    let mut order: Vec<(u128, u64)> = hashes.into_iter().zip(0..).collect();
+    order.sort_unstable();
+    let rows = UInt64Array::from_iter_values(order.iter().map(|(_, row)| *row));
+    let all = arrow_select::take::take_record_batch(&all, &rows)?;
+    Ok((all, order.into_iter().map(|(hash, _)| hash).collect()))
 }
 
 /// The first `rows` rows.

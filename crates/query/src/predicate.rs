@@ -140,7 +140,8 @@ fn compare(
     compared.unwrap_or_else(|| lit(false))
 }
 
-fn text_of(value: Expr, kind: ColumnType) -> Expr {
+/// A value as text.
+pub(crate) fn text_of(value: Expr, kind: ColumnType) -> Expr {
     if kind == ColumnType::String {
         value
     } else {

@@ -7,9 +7,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use arrow_schema::{Schema, SortOptions};
+use arrow_schema::{Schema, SchemaRef, SortOptions};
 use datafusion::catalog::TableProvider;
 use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::execution::SessionState;
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{Expr, lit};
@@ -28,22 +29,47 @@ use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use logmill_model::field;
-use logmill_query_api::{LogQuery, Order};
+use logmill_query_api::{Order, Selection};
 use logmill_schema::TableSchema;
 use tracing::Instrument;
 
+use crate::logsql;
 use crate::predicate;
 use crate::session::Session;
 
-/// The conditions of a query, all of which hold of its records.
-pub(crate) fn conditions(table: &TableSchema, query: &LogQuery) -> Vec<Expr> {
-    let range = predicate::in_range(query.range);
-    let text = query.text.as_ref().and_then(predicate::has_text);
-    let filters = query
-        .filters
-        .iter()
-        .map(|filter| predicate::condition(table, filter));
-    [range].into_iter().chain(text).chain(filters).collect()
+/// The conditions of a selection, all of which hold of its records. Subqueries of its filter have become lists before.
+pub(crate) fn conditions(table: &TableSchema, selection: &Selection) -> Result<Vec<Expr>> {
+    let mut conditions = vec![predicate::in_range(selection.range)];
+    conditions.extend(conditions_but_time(table, selection)?);
+    Ok(conditions)
+}
+
+/// The conditions of a selection but for its range of time.
+pub(crate) fn conditions_but_time(table: &TableSchema, selection: &Selection) -> Result<Vec<Expr>> {
+    let mut conditions = Vec::new();
+    conditions.extend(selection.text.as_ref().and_then(predicate::has_text));
+    let filters = selection.filters.iter();
+    conditions.extend(filters.map(|filter| predicate::condition(table, filter)));
+    if let Some(filter) = &selection.logsql {
+        conditions.push(logsql::filter(table, filter, selection.now_ns)?);
+    }
+    Ok(conditions)
+}
+
+/// One condition of the types that the columns have.
+pub(crate) fn simplified(
+    state: &SessionState,
+    schema: SchemaRef,
+    conditions: Vec<Expr>,
+) -> Result<Expr> {
+    let schema = Arc::new(DFSchema::try_from(schema)?);
+    let context = SimplifyContext::builder()
+        .with_schema(schema.clone())
+        .with_config_options(state.config_options().clone())
+        .build();
+    let simplifier = ExprSimplifier::new(context);
+    let filter = conjunction(conditions).unwrap_or_else(|| lit(true));
+    simplifier.simplify(simplifier.coerce(filter, &schema)?)
 }
 
 /// The first records in the order of time.
@@ -72,7 +98,7 @@ impl Session {
         columns: &[Expr],
         first: Option<First>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let filter = self.simplified(conditions)?;
+        let filter = simplified(&self.state, self.table.schema(), conditions)?;
         let mut plan = self.matching(filter, columns, first).await?;
         if let Some(first) = first {
             plan = sorted(plan, first)?;
@@ -98,18 +124,6 @@ impl Session {
         ProjectionExprs::from(columns)
             .make_projector(&schema)?
             .project_batch(batch)
-    }
-
-    /// One condition of the types that the table has.
-    fn simplified(&self, conditions: Vec<Expr>) -> Result<Expr> {
-        let schema = Arc::new(DFSchema::try_from(self.table.schema())?);
-        let context = SimplifyContext::builder()
-            .with_schema(schema.clone())
-            .with_config_options(self.state.config_options().clone())
-            .build();
-        let simplifier = ExprSimplifier::new(context);
-        let filter = conjunction(conditions).unwrap_or_else(|| lit(true));
-        simplifier.simplify(simplifier.coerce(filter, &schema)?)
     }
 
     /// Scan and filter; the answer has what `columns` (and an order) need.
@@ -138,10 +152,13 @@ impl Session {
             fields.map(|(index, _)| index).collect()
         };
         let mut projection = named(&|name| needed.contains(name));
+        let exact = self.table.filters_exactly();
         let kept = (0..projection.len()).collect();
-        projection.extend(named(&|name| {
-            tested.contains(name) && !needed.contains(name)
-        }));
+        if !exact {
+            projection.extend(named(&|name| {
+                tested.contains(name) && !needed.contains(name)
+            }));
+        }
         match filter {
             Expr::Literal(ScalarValue::Boolean(Some(true)), _) => {
                 let state = self.state.as_ref();
@@ -160,6 +177,9 @@ impl Session {
                     .table
                     .scan_records(state, &projection, &filters, None, first)
                     .await?;
+                if exact {
+                    return Ok(scan);
+                }
                 let schema = DFSchema::try_from(scan.schema())?;
                 let predicate = self.state.create_physical_expr(filter, &schema)?;
                 let filter = FilterExecBuilder::new(predicate, scan)

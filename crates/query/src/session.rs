@@ -9,13 +9,15 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use datafusion::catalog::{
     CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList,
-    MemorySchemaProvider, SchemaProvider,
+    MemorySchemaProvider, SchemaProvider, TableProvider,
 };
 use datafusion::common::Result;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{SessionState, SessionStateBuilder, TaskContext};
+use datafusion::optimizer::OptimizerRule;
+use datafusion::optimizer::optimizer::Optimizer;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionConfig;
@@ -23,19 +25,22 @@ use logmill_model::TenantId;
 use logmill_query_api::QueryLimits;
 use logmill_store::{LogTable, Snapshot, Store};
 use tracing::Instrument;
-use url::Url;
 
 use crate::cooperation::CooperativeJoins;
-use crate::functions;
-use crate::scan::{OBJECTS_URL, SegmentScan};
+use crate::counts::CountsFromRollups;
+use crate::first::FirstByTime;
+use crate::functions::{self, DistinctByHash};
+use crate::postgres::PgCatalog;
+use crate::scan::{MatchCache, SegmentScan};
+use crate::schema_tables::InformationSchema;
 use crate::segments::{Objects, ScanCounts, SegmentCache};
 use crate::table::LogsTable;
 
 /// The one table's name.
-const TABLE: &str = "logs";
+pub(crate) const TABLE: &str = "logs";
 
 /// Where the table is, for names that say so.
-const CATALOG: (&str, &str) = ("logmill", "public");
+pub(crate) const CATALOG: (&str, &str) = ("logmill", "public");
 
 /// What all queries share: functions, rules and options; the segments that were opened.
 pub(crate) struct Environment {
@@ -46,9 +51,11 @@ pub(crate) struct Environment {
     /// Has the logs, where it is not segments.
     rows: Option<Arc<dyn LogTable>>,
     cache: Arc<SegmentCache>,
+    matches: Arc<MatchCache>,
 }
 
 /// A query's session.
+#[derive(Clone)]
 pub(crate) struct Session {
     /// Shared by all queries: it knows no table.
     pub(crate) state: Arc<SessionState>,
@@ -63,8 +70,6 @@ impl Environment {
         let runtime = RuntimeEnvBuilder::new()
             .with_disk_manager_builder(no_disk())
             .build()?;
-        let url = Url::parse(OBJECTS_URL).expect("a constant that is a URL");
-        runtime.register_object_store(&url, store.objects().clone());
         let objects = Objects::new(
             store.objects().clone(),
             store.local_root().map(ToOwned::to_owned),
@@ -76,6 +81,7 @@ impl Environment {
             objects,
             rows: store.table().cloned(),
             cache: Arc::new(SegmentCache::new(bytes(limits.metadata_cache_bytes))),
+            matches: Arc::new(MatchCache::new(bytes(limits.match_cache_bytes))),
         })
     }
 
@@ -94,6 +100,7 @@ impl Environment {
         let scan = SegmentScan {
             objects: self.objects.clone(),
             cache: self.cache.clone(),
+            matches: self.matches.clone(),
             counts: Arc::new(ScanCounts::default()),
         };
         // Functions are looked up by name while planning, never while running.
@@ -136,9 +143,13 @@ impl Session {
 /// The names by which a query's one table is found.
 fn catalog(table: Arc<LogsTable>) -> Result<Arc<dyn CatalogProviderList>> {
     let schema = MemorySchemaProvider::new();
+    let logs = table.schema();
     schema.register_table(TABLE.to_owned(), table)?;
     let catalog = MemoryCatalogProvider::new();
     catalog.register_schema(CATALOG.1, Arc::new(schema))?;
+    let described = InformationSchema { logs: logs.clone() };
+    catalog.register_schema("information_schema", Arc::new(described))?;
+    catalog.register_schema("pg_catalog", Arc::new(PgCatalog { logs }))?;
     let list = MemoryCatalogProviderList::new();
     list.register_catalog(CATALOG.0.to_owned(), Arc::new(catalog));
     Ok(Arc::new(list))
@@ -147,7 +158,6 @@ fn catalog(table: Arc<LogsTable>) -> Result<Arc<dyn CatalogProviderList>> {
 fn state(threads: usize) -> SessionState {
     let mut config = SessionConfig::new()
         .with_target_partitions(threads)
-        .with_information_schema(true)
         .with_create_default_catalog_and_schema(false)
         .with_default_catalog_and_schema(CATALOG.0, CATALOG.1);
     let options = config.options_mut();
@@ -170,12 +180,36 @@ fn state(threads: usize) -> SessionState {
     let mut builder = SessionStateBuilder::new()
         .with_config(config)
         .with_default_features()
+        .with_optimizer_rules(optimizer_rules())
         .with_physical_optimizer_rules(rules);
     builder
         .scalar_functions()
         .get_or_insert_default()
         .extend(functions::all());
+    builder
+        .aggregate_functions()
+        .get_or_insert_default()
+        .push(functions::count_distinct());
+    builder
+        .expr_planners()
+        .get_or_insert_default()
+        .insert(0, Arc::new(functions::JsonOperators));
     builder.build()
+}
+
+/// The usual rules, and ours.
+fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    let mut rules = Optimizer::new().rules;
+    // Filters are with their scans by then, and expressions not yet pulled out of their places.
+    let pushed = rules
+        .iter()
+        .position(|rule| rule.name() == "push_down_filter");
+    let at = pushed.map_or(rules.len(), |pushed| pushed + 1);
+    rules.insert(at, Arc::new(FirstByTime));
+    rules.insert(at, Arc::new(CountsFromRollups));
+    // Before the usual rule makes groups of them.
+    rules.insert(at, Arc::new(DistinctByHash));
+    rules
 }
 
 /// Queries do not spill: what exceeds its memory stops with a clear error instead of filling a disk.

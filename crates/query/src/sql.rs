@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
+use datafusion::common::display::PlanType;
+use datafusion::execution::SessionState;
 use datafusion::execution::context::SQLOptions;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::explain::ExplainExec;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
-use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::dialect::{Dialect, GenericDialect};
 use logmill_query_api::{Error, Result};
 
 use crate::errors::translate;
@@ -28,6 +32,44 @@ pub(crate) async fn plan(
     memory_limit: u64,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let failed = |error| translate(&error, memory_limit);
+    let statement = parse(sql, &GenericDialect {}, memory_limit)?;
+    let state = session.named().map_err(failed)?;
+    let plan = logical_plan(&state, statement, memory_limit).await?;
+    physical_plan(session, &state, &plan, memory_limit).await
+}
+
+/// Makes a plan that runs. That of EXPLAIN also says what the scans are going to read.
+pub(crate) async fn physical_plan(
+    session: &Session,
+    state: &SessionState,
+    plan: &LogicalPlan,
+    memory_limit: u64,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let plan = state.create_physical_plan(plan).await;
+    let plan = plan.map_err(|error| translate(&error, memory_limit))?;
+    let Some(explain) = plan.downcast_ref::<ExplainExec>() else {
+        return Ok(plan);
+    };
+    let planned = session.table.counts().planned();
+    let scans: Vec<String> = planned.iter().map(ToString::to_string).collect();
+    let explained = explain.stringified_plans().iter().map(|explained| {
+        let mut explained = explained.clone();
+        if explained.plan_type == PlanType::FinalPhysicalPlan && !scans.is_empty() {
+            let text = format!("{}\n{}", explained.plan.trim_end(), scans.join("\n"));
+            explained.plan = Arc::new(text);
+        }
+        explained
+    });
+    let (schema, verbose) = (explain.schema(), explain.verbose());
+    Ok(Arc::new(ExplainExec::new(
+        schema,
+        explained.collect(),
+        verbose,
+    )))
+}
+
+/// The one statement of a text.
+pub(crate) fn parse(sql: &str, dialect: &dyn Dialect, memory_limit: u64) -> Result<Statement> {
     if sql.len() > STATEMENT_MAX_BYTES {
         let message = format!(
             "the statement has {} bytes; the limit is {STATEMENT_MAX_BYTES}",
@@ -39,28 +81,36 @@ pub(crate) async fn plan(
         });
     }
     let statements = DFParserBuilder::new(sql)
-        .with_dialect(&GenericDialect {})
+        .with_dialect(dialect)
         .with_recursion_limit(RECURSION_LIMIT)
         .build()
         .and_then(|mut parser| parser.parse_statements())
-        .map_err(failed)?;
+        .map_err(|error| translate(&error, memory_limit))?;
     let mut statements = statements.into_iter();
-    let statement = match (statements.next(), statements.next()) {
-        (Some(statement), None) => statement,
+    match (statements.next(), statements.next()) {
+        (Some(statement), None) => Ok(statement),
         (None, _) => {
             let message = "there is no statement".to_owned();
-            return Err(Error::Syntax {
+            Err(Error::Syntax {
                 line: 1,
                 column: 1,
                 message,
-            });
+            })
         }
-        (Some(_), Some(_)) => return Err(Error::Forbidden("one statement at a time".to_owned())),
-    };
+        (Some(_), Some(_)) => Err(Error::Forbidden("one statement at a time".to_owned())),
+    }
+}
+
+/// Plans a statement, if it asks.
+pub(crate) async fn logical_plan(
+    state: &SessionState,
+    statement: Statement,
+    memory_limit: u64,
+) -> Result<LogicalPlan> {
     if !asks(&statement) {
         return Err(Error::Forbidden(READ_ONLY.to_owned()));
     }
-    let state = session.named().map_err(failed)?;
+    let failed = |error| translate(&error, memory_limit);
     let plan = state.statement_to_plan(statement).await.map_err(failed)?;
     SQLOptions::new()
         .with_allow_ddl(false)
@@ -68,7 +118,7 @@ pub(crate) async fn plan(
         .with_allow_statements(false)
         .verify_plan(&plan)
         .map_err(failed)?;
-    state.create_physical_plan(&plan).await.map_err(failed)
+    Ok(plan)
 }
 
 /// Whether a statement only asks.

@@ -1,9 +1,11 @@
 //! The table `logs`: a snapshot of a tenant's records, memtable and segments as one.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_select::filter::filter_record_batch;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{DFSchema, Result};
@@ -15,20 +17,24 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use datafusion::physical_plan::union::UnionExec;
-use logmill_model::TenantId;
+use logmill_model::{TenantId, TimeRange, field};
 use logmill_query_api::Order;
 use logmill_schema::TableSchema;
 use logmill_segment::GRANULE_ROWS;
-use logmill_store::{LogTable, RowOrder, RowSelection, Snapshot};
+use logmill_store::{LogTable, RowOrder, RowSelection, SegmentHandle, Snapshot};
 
+use crate::counts::Cells;
 use crate::pruning;
 use crate::records::First;
 use crate::rows::{self, RowScan};
-use crate::scan::{Asked, SegmentScan};
-use crate::segments::ScanCounts;
+use crate::scan::{Asked, Predicate, SegmentScan};
+use crate::segments::{OpenSegment, ScanCounts};
+
+/// Up to so many records are first looked for and then read; of more than that all columns are read at once.
+const FIRST_ROWS_MAX: usize = 20_000;
 
 /// The table `logs` of a tenant.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct LogsTable {
     tenant: TenantId,
     /// Has what was flushed, where that is not segments.
@@ -58,6 +64,21 @@ impl LogsTable {
         &self.segments.counts
     }
 
+    pub(crate) fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Whether what was flushed is in a table of Postgres, and not in segments.
+    pub(crate) fn is_in_postgres(&self) -> bool {
+        self.rows.is_some()
+    }
+
+    /// What is needed to know of a segment before its pages are read.
+    pub(crate) async fn open(&self, handle: &Arc<SegmentHandle>) -> Result<Arc<OpenSegment>> {
+        let source = self.segments.objects.source(&handle.row().path)?;
+        self.segments.cache.open(&source, handle).await
+    }
+
     /// Granules of everything; a batch in memory counts as the granules it would make.
     pub(crate) fn granules_total(&self) -> u64 {
         let segments = self.snapshot.segments.iter().map(|segment| {
@@ -76,23 +97,33 @@ impl LogsTable {
         segments.sum::<u64>() + memory.sum::<u64>()
     }
 
-    fn memtable_scan(
-        &self,
-        schema: &SchemaRef,
-        partitions: usize,
-    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-        if self.snapshot.memtable.is_empty() {
-            return Ok(None);
-        }
+    /// Counts what is in memory as looked at.
+    fn count_memory(&self) {
         for batch in &self.snapshot.memtable {
             let rows = batch.num_rows() as u64;
             self.counts().add(rows, granules(rows));
         }
+    }
+
+    /// Reads what in memory satisfies all filters.
+    fn memtable_scan(
+        &self,
+        schema: &SchemaRef,
+        state: &dyn Session,
+        filters: &[Expr],
+    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        if self.snapshot.memtable.is_empty() {
+            return Ok(None);
+        }
+        let predicate = Predicate::new(state, filters, &self.schema)?;
+        let partitions = state.config().target_partitions();
+        self.count_memory();
         let per_partition = self.snapshot.memtable.len().div_ceil(partitions.max(1));
         let partitions = self.snapshot.memtable.chunks(per_partition).map(|batches| {
             let partition = MemtablePartition {
                 schema: schema.clone(),
                 batches: batches.to_vec(),
+                predicate: predicate.clone(),
             };
             Arc::new(partition) as Arc<dyn PartitionStream>
         });
@@ -128,12 +159,16 @@ impl TableProvider for LogsTable {
         TableType::Base
     }
 
-    /// Filters prune and narrow; the engine checks them once more on what is left.
+    /// The scan asks every row; a table of Postgres only narrows, and the engine checks what is left.
     fn supports_filters_pushdown(
         &self,
         filters: &[&Expr],
     ) -> Result<Vec<TableProviderFilterPushDown>> {
-        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+        let support = match self.filters_exactly() {
+            true => TableProviderFilterPushDown::Exact,
+            false => TableProviderFilterPushDown::Inexact,
+        };
+        Ok(vec![support; filters.len()])
     }
 
     async fn scan(
@@ -163,9 +198,8 @@ impl LogsTable {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let projected = Arc::new(self.schema.project(projection)?);
         // A limit may only be pushed below a filter that the scan applies exactly.
-        let limit = if filters.is_empty() { limit } else { None };
+        let limit = limit.filter(|_| filters.is_empty() || self.filters_exactly());
         let range = pruning::time_range(filters);
-        let memory = self.memtable_scan(&projected, state.config().target_partitions())?;
         let asked = Asked {
             state,
             table: &self.snapshot.schema,
@@ -175,6 +209,17 @@ impl LogsTable {
             limit,
             range,
         };
+        if let (None, Some(first)) = (
+            &self.rows,
+            first.filter(|first| first.rows <= FIRST_ROWS_MAX),
+        ) {
+            let Snapshot {
+                segments, memtable, ..
+            } = &self.snapshot;
+            self.count_memory();
+            return self.segments.first(segments, memtable, &asked, first).await;
+        }
+        let memory = self.memtable_scan(&projected, state, filters)?;
         let segments = match &self.rows {
             Some(rows) => self.row_scan(rows, &projected, &asked, first)?,
             None => self.segments.plans(&self.snapshot.segments, &asked).await?,
@@ -191,6 +236,71 @@ impl LogsTable {
     }
 }
 
+/// What counts without rows need.
+impl LogsTable {
+    /// Whether the scan gives no row of which not all filters hold. It does not where the rows are in Postgres; segments
+    /// and memory are asked in full.
+    pub(crate) fn filters_exactly(&self) -> bool {
+        !self.is_in_postgres()
+    }
+
+    /// The segments that have something of a range.
+    pub(crate) fn segments_of(
+        &self,
+        range: TimeRange,
+    ) -> impl Iterator<Item = &Arc<SegmentHandle>> {
+        self.snapshot.segments.iter().filter(move |segment| {
+            let row = segment.row();
+            range.overlaps_inclusive(row.min_timestamp_ns, row.max_timestamp_ns)
+        })
+    }
+
+    /// The counts of a segment; none where it does not say them.
+    pub(crate) async fn cells(&self, segment: &Arc<SegmentHandle>) -> Result<Option<Arc<Cells>>> {
+        let source = self.segments.objects.source(&segment.row().path)?;
+        let (cells, bytes) = self.open(segment).await?.cells(&source).await?;
+        self.counts().bytes.fetch_add(bytes, Ordering::Relaxed);
+        Ok(cells)
+    }
+
+    /// Plans of time, level and service of the rows of some segments, and of what is in memory, that may be in `range`
+    /// and satisfy `filters`.
+    pub(crate) async fn rows_of(
+        &self,
+        state: &dyn Session,
+        segments: &[Arc<SegmentHandle>],
+        memory: bool,
+        range: TimeRange,
+        filters: &[Expr],
+    ) -> Result<Vec<Arc<dyn ExecutionPlan>>> {
+        let names = [field::TIMESTAMP, field::LEVEL, field::SERVICE];
+        let projection: Vec<usize> = names
+            .iter()
+            .filter_map(|name| self.schema.index_of(name).ok())
+            .collect();
+        let asked = Asked {
+            state,
+            table: &self.snapshot.schema,
+            schema: &self.schema,
+            projection: &projection,
+            filters,
+            limit: None,
+            range,
+        };
+        let mut plans: Vec<_> = self
+            .segments
+            .plans(segments, &asked)
+            .await?
+            .into_iter()
+            .collect();
+        if memory {
+            let projected = Arc::new(self.schema.project(&projection)?);
+            plans.extend(self.memtable_scan(&projected, state, filters)?);
+        }
+        Ok(plans)
+    }
+}
+
 impl LogsTable {
     /// The plan that reads the table of Postgres; none where it has nothing of that time.
     fn row_scan(
@@ -199,9 +309,9 @@ impl LogsTable {
         projected: &SchemaRef,
         asked: &Asked<'_>,
         first: Option<First>,
-    ) -> Result<Vec<Arc<dyn ExecutionPlan>>> {
+    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
         if !self.snapshot.has_rows(asked.range) {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let filter = match (first, conjunction(asked.filters.to_vec())) {
             (Some(_), Some(filter)) => {
@@ -233,7 +343,7 @@ impl LogsTable {
         let scan = Arc::new(scan) as Arc<dyn PartitionStream>;
         let plan =
             StreamingTableExec::try_new(projected.clone(), vec![scan], None, [], false, None)?;
-        Ok(vec![Arc::new(plan)])
+        Ok(Some(Arc::new(plan)))
     }
 }
 
@@ -242,6 +352,7 @@ impl LogsTable {
 struct MemtablePartition {
     schema: SchemaRef,
     batches: Vec<RecordBatch>,
+    predicate: Option<Arc<Predicate>>,
 }
 
 impl PartitionStream for MemtablePartition {
@@ -251,11 +362,27 @@ impl PartitionStream for MemtablePartition {
 
     fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
         let schema = self.schema.clone();
+        let predicate = self.predicate.clone();
         let batches = self.batches.clone().into_iter().map(move |batch| {
+            let batch = match &predicate {
+                Some(predicate) => filtered(&batch, predicate, &schema)?,
+                None => batch,
+            };
             logmill_schema::adapt(&batch, &schema)
                 .map_err(|error| DataFusionError::External(Box::new(error)))
         });
         let batches = futures::stream::iter(batches);
         Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), batches))
     }
+}
+
+/// The rows that satisfy a predicate, with those of the asked columns that the batch has.
+fn filtered(batch: &RecordBatch, predicate: &Predicate, asked: &SchemaRef) -> Result<RecordBatch> {
+    let matches = predicate.matches(batch)?;
+    let schema = batch.schema_ref();
+    let names = asked.fields().iter();
+    let columns: Vec<usize> = names
+        .filter_map(|field| schema.index_of(field.name()).ok())
+        .collect();
+    Ok(filter_record_batch(&batch.project(&columns)?, &matches)?)
 }

@@ -11,6 +11,7 @@ mod credential;
 mod extract;
 mod failures;
 mod jwt;
+mod login;
 mod options;
 mod principal;
 
@@ -21,16 +22,18 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::request::Parts;
-use logmill_catalog::Access;
+use logmill_catalog::{Access, Scope, TenantRow};
 use logmill_model::{Clock, TenantId};
 
 use crate::error::ApiError;
 use crate::quota::{QuotaCounters, Quotas};
 
+pub use self::login::{Entry, Login, PublicError};
 pub use self::options::{AuthMode, AuthOptions, JwtOptions, Secret};
 
 pub(crate) use self::audit::Audit;
 use self::checks::Checks;
+use self::credential::Credential;
 pub(crate) use self::extract::{
     Admin, Administrator, Authorized, Ingest, MetricsReader, Operator, Query, RemoteAddress,
 };
@@ -89,7 +92,10 @@ impl Auth {
         }
         let address = RemoteAddress::of(parts);
         let principal = match &self.checks {
-            Some(checks) => Some(checks.principal(self, &parts.headers, address).await?),
+            Some(checks) => {
+                let shown = Credential::of(&parts.headers);
+                Some(checks.principal(self, &shown, address).await?)
+            }
             None => None,
         };
         let caller = Caller { principal, address };
@@ -97,6 +103,23 @@ impl Auth {
             parts.extensions.insert(caller.clone());
         }
         Ok(caller)
+    }
+
+    /// The tenant of a caller who may do what the scope says, and its row: the credential's, or which of its tenants is
+    /// asked for. There is no row where nobody is asked for credentials.
+    async fn tenant_of(
+        &self,
+        caller: &Caller,
+        scope: Scope,
+        asked: Option<TenantId>,
+    ) -> Result<(TenantId, Option<Arc<TenantRow>>), ApiError> {
+        let (Some(principal), Some(checks)) = (&caller.principal, &self.checks) else {
+            return Ok((asked.unwrap_or_else(TenantId::default_tenant), None));
+        };
+        principal.require(scope)?;
+        let tenant = principal.choose(asked)?;
+        let row = checks.tenant(self, &tenant, caller).await?;
+        Ok((tenant, Some(row)))
     }
 
     /// A tenant or key was changed here: the change holds at once.

@@ -19,7 +19,7 @@ mod state;
 mod tls;
 mod write_timeout;
 
-pub use auth::{Auth, AuthMode, AuthOptions, JwtOptions, Secret};
+pub use auth::{Auth, AuthMode, AuthOptions, Entry, JwtOptions, Login, PublicError, Secret};
 pub use metrics::{MetricsHandle, install_metrics};
 pub use openapi::document;
 pub use options::ServerOptions;
@@ -29,3 +29,4 @@ pub use routes::admin::tenants::{Quotas, Retention, TenantSettings, TenantStatus
 pub use serve::{Error, serve};
 pub use state::AppState;
 pub use tls::Tls;
+pub use write_timeout::WriteTimeout;

@@ -34,7 +34,7 @@ const SECONDS: [f64; 14] = [
 ];
 const ENTRIES: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 128.0, 512.0];
 
-const COUNTERS: [(&str, &str); 33] = [
+const COUNTERS: [(&str, &str); 35] = [
     (
         "logmill_http_requests_total",
         "Requests by method, route and status.",
@@ -83,6 +83,14 @@ const COUNTERS: [(&str, &str); 33] = [
     (
         "logmill_query_failures_total",
         "Queries that failed, by code.",
+    ),
+    (
+        "logmill_tail_records_total",
+        "Records that were told to tails.",
+    ),
+    (
+        "logmill_tail_missed_records_total",
+        "Records that tails were told to have missed, because their readers are slow.",
     ),
     ("logmill_panics_total", "Requests that ended in a panic."),
     (
@@ -173,7 +181,7 @@ const LABELLED: [&str; 11] = [
     "logmill_retries_total",
     "logmill_retries_exhausted_total",
 ];
-const GAUGES: [(&str, &str); 18] = [
+const GAUGES: [(&str, &str); 20] = [
     (
         "logmill_inflight_bytes",
         "Bytes that the request bodies under way hold.",
@@ -204,6 +212,11 @@ const GAUGES: [(&str, &str); 18] = [
         "Idempotency keys that are remembered.",
     ),
     ("logmill_queries_running", "Queries that run now."),
+    ("logmill_tails", "Tails that are open."),
+    (
+        "logmill_pg_connections",
+        "Connections by PostgreSQL's protocol that logged in.",
+    ),
     (
         "logmill_object_cache_bytes",
         "Bytes of the cache of a remote object store.",

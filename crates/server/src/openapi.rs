@@ -7,7 +7,9 @@ use utoipa_axum::routes;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 
 use crate::AppState;
-use crate::routes::{admin, fleet, health, ingest, query, sql};
+use crate::routes::logsql;
+use crate::routes::views::{context, facets, fields, histogram, patterns};
+use crate::routes::{admin, fleet, health, ingest, query, sql, tail};
 
 /// What the document says beside its routes.
 #[derive(OpenApi)]
@@ -23,6 +25,8 @@ use crate::routes::{admin, fleet, health, ingest, query, sql};
     tags(
         (name = "ingest", description = "Records in."),
         (name = "ask", description = "Records and answers out."),
+        (name = "page", description = "What a log page draws."),
+        (name = "victorialogs", description = "VictoriaLogs' HTTP API, for its clients."),
         (name = "operation", description = "Health, metrics, administration."),
         (name = "access", description = "Tenants, keys, and the log of what was done.")
     ),
@@ -57,10 +61,30 @@ pub(crate) fn open_routes() -> OpenApiRouter<AppState> {
 
 /// Routes that take a credential.
 pub(crate) fn protected_routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
+    let mut router = OpenApiRouter::new()
         .routes(routes!(ingest::ingest))
         .routes(routes!(query::post_query, query::get_query))
         .routes(routes!(sql::sql))
+        .routes(routes!(histogram::histogram))
+        .routes(routes!(facets::facets))
+        .routes(routes!(fields::fields))
+        .routes(routes!(fields::values))
+        .routes(routes!(context::context))
+        .routes(routes!(patterns::patterns))
+        .routes(routes!(logsql::query::query))
+        .routes(routes!(logsql::tail::tail))
+        .routes(routes!(logsql::hits::hits))
+        .routes(routes!(logsql::facets::facets))
+        .routes(routes!(logsql::stats::stats_query))
+        .routes(routes!(logsql::stats::stats_query_range))
+        .routes(routes!(logsql::values::stream_ids))
+        .routes(routes!(logsql::values::streams))
+        .routes(routes!(logsql::values::stream_field_names))
+        .routes(routes!(logsql::values::stream_field_values))
+        .routes(routes!(logsql::values::field_names))
+        .routes(routes!(logsql::values::field_values))
+        .routes(routes!(logsql::insert::jsonline))
+        .routes(routes!(tail::tail))
         .routes(routes!(admin::flush))
         .routes(routes!(admin::compact))
         .routes(routes!(admin::segments))
@@ -76,7 +100,28 @@ pub(crate) fn protected_routes() -> OpenApiRouter<AppState> {
         .routes(routes!(fleet::jobs))
         .routes(routes!(fleet::letters))
         .routes(routes!(fleet::letter, fleet::drop_letter))
-        .routes(routes!(fleet::retry_letter))
+        .routes(routes!(fleet::retry_letter));
+    name_operations(router.get_openapi_mut());
+    router
+}
+
+/// Gives every operation a name of its own, made of its method and path: handlers of different paths are called alike,
+/// and some answer two methods.
+fn name_operations(document: &mut utoipa::openapi::OpenApi) {
+    for (path, item) in &mut document.paths.paths {
+        let name = path.replace('/', "_").replace(['{', '}'], "");
+        let operations = [
+            ("get", &mut item.get),
+            ("post", &mut item.post),
+            ("patch", &mut item.patch),
+            ("delete", &mut item.delete),
+        ];
+        for (method, operation) in operations {
+            if let Some(operation) = operation {
+                operation.operation_id = Some(format!("{method}{name}"));
+            }
+        }
+    }
 }
 
 /// The document as JSON.
@@ -87,6 +132,21 @@ pub fn document() -> Result<String, serde_json::Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn no_two_operations_have_the_same_name() {
+        let document: serde_json::Value =
+            serde_json::from_str(&super::document().unwrap()).unwrap();
+        let mut names = BTreeSet::new();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap() {
+                let name = operation["operationId"].as_str().unwrap().to_owned();
+                assert!(names.insert(name.clone()), "{method} {path}: {name}");
+            }
+        }
+    }
+
     #[test]
     fn the_document_is_what_it_was() {
         insta::assert_snapshot!(super::document().unwrap());

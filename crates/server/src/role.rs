@@ -39,8 +39,11 @@ type Does = fn(Role) -> bool;
 fn roles_for(path: &str) -> Option<(Does, &'static str)> {
     let first = path.trim_start_matches('/').split('/').next();
     match first {
-        Some("ingest") => Some((Role::ingests, "api and all")),
-        Some("query" | "sql") => Some((Role::answers, "query and all")),
+        Some("ingest" | "insert") => Some((Role::ingests, "api and all")),
+        Some(
+            "query" | "sql" | "histogram" | "facets" | "fields" | "context" | "patterns" | "tail"
+            | "select",
+        ) => Some((Role::answers, "query and all")),
         _ if path == "/admin/compact" => Some((Role::flushes, "worker and all")),
         _ => None,
     }

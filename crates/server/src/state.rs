@@ -1,7 +1,6 @@
 //! What the routes share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use logmill_ingest::Decoder;
 use logmill_model::Clock;
@@ -9,6 +8,7 @@ use logmill_query_api::QueryEngine;
 use logmill_store::Store;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use crate::auth::Auth;
 use crate::budget::Budget;
@@ -26,7 +26,7 @@ pub struct AppState {
     pub(crate) auth: Arc<Auth>,
     pub(crate) budget: Arc<Budget>,
     pub(crate) workbenches: Arc<Workbenches>,
-    stopping: Arc<AtomicBool>,
+    stopping: CancellationToken,
 }
 
 impl AppState {
@@ -50,17 +50,22 @@ impl AppState {
             options: Arc::new(options),
             auth,
             workbenches: Arc::new(Workbenches::new(processors)),
-            stopping: Arc::default(),
+            stopping: CancellationToken::new(),
         }
     }
 
     /// From now on the server is not ready.
     pub(crate) fn stop(&self) {
-        self.stopping.store(true, Ordering::Release);
+        self.stopping.cancel();
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Acquire)
+        self.stopping.is_cancelled()
+    }
+
+    /// Is cancelled when the server stops: answers without an end end with it.
+    pub(crate) fn stopped(&self) -> CancellationToken {
+        self.stopping.clone()
     }
 }
 

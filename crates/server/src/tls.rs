@@ -64,6 +64,13 @@ impl Tls {
         self.current.lock().config.clone().into()
     }
 
+    /// For the next connection of another protocol than HTTP, as clients name it in ALPN.
+    pub fn acceptor_of(&self, protocol: &[u8]) -> TlsAcceptor {
+        let mut config = self.current.lock().config.as_ref().clone();
+        config.alpn_protocols = vec![protocol.to_vec()];
+        Arc::new(config).into()
+    }
+
     /// Follows the files, for ever.
     pub(crate) async fn keep_up(&self) {
         loop {

@@ -11,7 +11,7 @@ use tokio::time::Sleep;
 /// A stream whose writes fail with `TimedOut` once none was taken for so long. Reads are passed on: their bounds are
 /// those of the request's head and body.
 #[derive(Debug)]
-pub(crate) struct WriteTimeout<S> {
+pub struct WriteTimeout<S> {
     stream: S,
     limit: Duration,
     /// Runs while a write waits.
@@ -19,7 +19,8 @@ pub(crate) struct WriteTimeout<S> {
 }
 
 impl<S> WriteTimeout<S> {
-    pub(crate) fn new(stream: S, limit: Duration) -> Self {
+    /// Wraps a stream; `limit` is the longest time in which nothing of a write may be taken.
+    pub fn new(stream: S, limit: Duration) -> Self {
         Self {
             stream,
             limit,

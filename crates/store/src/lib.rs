@@ -29,6 +29,7 @@ mod snapshot;
 mod store;
 mod sweep;
 mod table;
+mod taps;
 mod tasks;
 
 pub use admission::ColumnAdmission;
@@ -54,6 +55,7 @@ pub use payload::check_payload;
 pub use snapshot::{SegmentHandle, Snapshot};
 pub use store::{ComponentHealth, Store, StoreStatus};
 pub use table::{RowDecoder, plain_text, row_column};
+pub use taps::{Followed, Follower};
 
 /// The name of the embedded queue's partition in the catalog.
 pub const LOCAL_PARTITION: &str = "local";

@@ -11,6 +11,7 @@ use logmill_schema::{ColumnType, TableSchema};
 use logmill_telemetry::TraceContext;
 use rustc_hash::FxHashMap;
 
+use crate::taps::{Follower, Taps};
 use crate::{Error, Result, SegmentHandle, Snapshot, StoreStatus};
 
 /// The budget of all batches in memory.
@@ -131,6 +132,7 @@ pub(crate) struct State {
     partitions: FxHashMap<u32, Partition>,
     /// Entries of each partition before this are flushed, by the catalog.
     flushed: FxHashMap<u32, u64>,
+    taps: Taps,
 }
 
 /// What a flush takes: all batches of a partition up to a position of it.
@@ -164,6 +166,7 @@ impl State {
         position.applied = batch.sequence + 1;
         position.active_bytes += batch._reservation.bytes;
         position.oldest_active.get_or_insert_with(Instant::now);
+        self.taps.tell(tenant, &batch.batch);
         let tenant = self.tenants.entry(tenant.clone()).or_default();
         tenant.partition = partition;
         extend(&mut tenant.schema, batch.batch.schema_ref());
@@ -180,7 +183,17 @@ impl State {
     pub(crate) fn flushed_to(&mut self, partition: u32, watermark: u64) {
         let flushed = self.flushed.entry(partition).or_default();
         *flushed = (*flushed).max(watermark);
+        if self.applied(partition) < watermark {
+            // What this process has not seen yet comes into sight in segments.
+            self.taps.interrupt(partition);
+        }
         self.start_at(partition, watermark);
+    }
+
+    /// What a reader of the tenant, whose records come by `partition`, sees, and what becomes visible from now on.
+    pub(crate) fn follow(&mut self, tenant: &TenantId, partition: u32) -> (Snapshot, Follower) {
+        let follower = self.taps.follow(tenant, partition);
+        (self.snapshot(tenant, partition), follower)
     }
 
     /// How far the partition is flushed.
@@ -246,6 +259,7 @@ impl State {
             leaving.append(&mut tenant.frozen);
             leaving.append(&mut tenant.active);
         }
+        self.taps.interrupt(partition);
         self.partitions.remove(&partition);
         leaving
     }

@@ -21,7 +21,8 @@ use crate::memtable::{Budget, State};
 use crate::objects::Objects;
 use crate::tasks::{FLUSH_RETRY, run_deleter};
 use crate::{
-    ColumnAdmission, DeleteMatcher, Error, LOCAL, Result, Snapshot, StoreOptions, recovery,
+    ColumnAdmission, DeleteMatcher, Error, Follower, LOCAL, Result, Snapshot, StoreOptions,
+    recovery,
 };
 
 /// Tries of the last flush before the process ends; what fails stays in the log.
@@ -251,6 +252,12 @@ impl Store {
     pub fn snapshot(&self, tenant: &TenantId) -> Snapshot {
         let partition = self.log.partition_of(tenant);
         self.state.read().snapshot(tenant, partition)
+    }
+
+    /// What a reader of the tenant sees now, and all that becomes visible after it.
+    pub fn follow_tenant(&self, tenant: &TenantId) -> (Snapshot, Follower) {
+        let partition = self.log.partition_of(tenant);
+        self.state.write().follow(tenant, partition)
     }
 
     /// The object store that the segments' paths are in.

@@ -120,6 +120,7 @@ fn an_unreachable_server_is_one_clear_line() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "one server for all ways to print")]
 fn answers_are_ndjson_in_a_pipe_and_a_table_when_asked_for() {
     let data = Data::new();
     let server = data.serve();
@@ -137,12 +138,33 @@ fn answers_are_ndjson_in_a_pipe_and_a_table_when_asked_for() {
         text_of(&output.stdout)
     };
     let url = server.url.as_str();
-    let piped = run(&["query", "--url", url, "declined", "--level", "error"]);
+    let piped = run(&[
+        "query", "--url", url, "--text", "declined", "--level", "error",
+    ]);
     let record: Value = serde_json::from_str(piped.trim()).unwrap();
     assert_eq!(
         (&record["service"], &record["amount"]),
         (&json!("pay"), &json!(12))
     );
+    let counted = run(&[
+        "query",
+        "--url",
+        url,
+        "--since",
+        "1h",
+        "declined or item | stats by (service) count() n | sort by (service)",
+    ]);
+    assert_eq!(
+        counted,
+        "{\"service\":\"cart\",\"n\":1}\n{\"service\":\"pay\",\"n\":1}\n"
+    );
+    let found = run(&["query", "--url", url, "service:=pay", "declined"]);
+    assert!(
+        found.contains("card declined") && found.lines().count() == 1,
+        "{found}"
+    );
+    let failed = data.run(&["query", "--url", url, "a | limit x"]);
+    assert!(text_of(&failed.stderr).contains("column"), "{failed:?}");
     let table = run(&[
         "query", "--url", url, "--output", "table", "--color", "never",
     ]);
@@ -317,4 +339,28 @@ fn doctor_finds_damage_and_repairs_the_log() {
             .contains("damaged")
     });
     assert!(kept, "the damaged file is kept");
+}
+
+#[test]
+fn records_are_shown_as_they_arrive() {
+    use std::io::BufRead;
+    let data = Data::new();
+    let server = data.serve();
+    server.ingest(&[json!({"level": "error", "message": "was there"})]);
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = command(folder.path())
+        .args(["tail", "--url", &server.url, "level:=error"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = || -> Value { serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap() };
+    assert_eq!(next()["message"], "was there");
+    server.ingest(&[
+        json!({"level": "info", "message": "not asked for"}),
+        json!({"level": "error", "message": "arrived"}),
+    ]);
+    assert_eq!(next()["message"], "arrived");
+    child.kill().unwrap();
+    child.wait().unwrap();
 }

@@ -7,8 +7,8 @@ use serde_json::json;
 
 use crate::harness::{Data, text_of};
 
-/// The Python that `scripts/test.sh` prepared with DuckDB in it.
-fn python() -> PathBuf {
+/// The Python that `scripts/test.sh` prepared with DuckDB and psycopg in it.
+pub(crate) fn python() -> PathBuf {
     let named = std::env::var_os("LOGMILL_TEST_PYTHON").map(PathBuf::from);
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let python = named.or_else(|| home.map(|home| home.join(".cache/logmill/venv/bin/python")));

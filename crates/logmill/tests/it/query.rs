@@ -238,11 +238,6 @@ fn what_a_query_cannot_be_is_said_clearly() {
         (json!({"filters": []}), "invalid_filter", "object"),
         (json!({"cursor": "AAAA"}), "invalid_cursor", "cursor"),
         (json!({"wher": {}}), "", "wher"),
-        (
-            json!({"query": "error | stats count()"}),
-            "not_supported",
-            "text",
-        ),
         (json!([1]), "", "object"),
     ];
     for (query, code, hint) in refusals {
@@ -274,4 +269,53 @@ fn a_cursor_that_was_tampered_with_or_is_of_another_query_is_refused() {
     server.try_query(&other).error(400, "invalid_cursor");
     let next = server.query(json!({"from": 0, "limit": 1, "cursor": cursor}));
     assert_eq!(next["records"][0]["message"], "Refused: connection limit");
+}
+
+#[test]
+fn logsql_narrows_pages_and_its_pipes_make_rows() {
+    let data = Data::new();
+    let server = data.serve();
+    shop(&server);
+    let expectations = [
+        ("refused", vec![1]),
+        ("i(refused)", vec![2, 1]),
+        ("level:error !connection", vec![3]),
+        ("http.status:>=500", vec![3, 1]),
+        (
+            "_time:2026-11-20T10:02 or http.path:=\"/cart/1\"",
+            vec![2, 0],
+        ),
+        ("service:in(http.status:503 | fields service)", vec![2, 1]),
+    ];
+    for (query, expected) in expectations {
+        let found = minutes(&server, json!({ "query": query }));
+        assert_eq!(found, expected, "{query}");
+    }
+    // A page goes on where the one before ended, and all parts hold.
+    let question =
+        json!({"query": "level:*", "filters": {"service": {"ne": "cart"}}, "from": 0, "limit": 2});
+    let page = server.query(question.clone());
+    assert_eq!(page["records"].as_array().unwrap().len(), 2);
+    let mut next = question;
+    next["cursor"] = page["next_cursor"].clone();
+    let page = server.query(next);
+    assert_eq!(page["records"].as_array().unwrap().len(), 1);
+    // A query that says itself when needs no range beside it.
+    let page = server.query(json!({"query": "_time:2026-11-20 | stats by (service) count() hits | sort by (hits desc, service)"}));
+    let rows = json!([{"service": "pay", "hits": 2}, {"service": "cart", "hits": 1}, {"service": "search", "hits": 1}]);
+    assert_eq!(page["records"], rows);
+    assert!(page["next_cursor"].is_null());
+    assert_eq!(page["stats"]["rows_matched"], 3);
+    for (question, code) in [
+        (json!({"query": "level:("}), "syntax_error"),
+        (json!({"query": "* | cuont()"}), "syntax_error"),
+        (json!({"query": "* | block_stats"}), "not_supported"),
+        (
+            json!({"query": "* | count()", "text": "refused"}),
+            "invalid_query",
+        ),
+        (json!({"query": "~\"(a\"", "from": 0}), "syntax_error"),
+    ] {
+        server.try_query(&question).error(400, code);
+    }
 }

@@ -159,6 +159,18 @@ const SQL: &[&str] = &[
     "SELECT ratio, CAST(ratio AS VARCHAR) AS shown FROM logs WHERE ratio IS NOT NULL ORDER BY 1, 2",
 ];
 
+const LOGSQL: &[&str] = &[
+    "* | stats by (level, service) count() hits, sum(n) s, min(ratio) l, max(wide) g | sort by (level, service)",
+    "connection | stats by (_time:1h) count() hits | sort by (_time)",
+    "!refused i(CONNECTION) | stats count() hits, count_uniq(service) services",
+    "service:in(api, \"cart's\") n:>300 | top 3 by (mixed)",
+    "mixed:>=7 | uniq by (mixed) with hits | sort by (mixed, hits)",
+    "{service=\"api\"} | field_names | sort by (name)",
+    "* | sort by (n desc) limit 20 | fields _time, n, _msg",
+    "n:<400 | sort by (_time desc, n) limit 30 | extract \"<first> <rest>\" | fields n, first",
+    "n:in(level:error n:<300 | fields n) | count()",
+];
+
 fn questions() -> Vec<Value> {
     let question = |mut question: Value| {
         question["from"] = json!(0);
@@ -180,6 +192,9 @@ fn questions() -> Vec<Value> {
         json!({"filters": {"name\u{1}one": {"exists": true}}}),
         json!({"filters": {"message": {"regex": "(?i)KELVIN"}}}),
         json!({"fields": ["timestamp", "ratio", "wide", "mixed"]}),
+        json!({"query": "connection !refused n:>=100"}),
+        json!({"query": "i(KELVIN) or service:=\"cart's\" or ratio:<5", "order": "asc"}),
+        json!({"query": "level:in(error, warn) flag:*", "text": "connection"}),
     ];
     parts.into_iter().map(question).collect()
 }
@@ -188,6 +203,11 @@ fn questions() -> Vec<Value> {
 fn assert_same(segments: &Server, table: &Server, phase: &str) {
     for sql in SQL {
         assert_eq!(segments.sql(sql), table.sql(sql), "{phase}: {sql}");
+    }
+    for query in LOGSQL {
+        let question = json!({"query": query, "from": 0});
+        let records = |server: &Server| server.query(question.clone())["records"].clone();
+        assert_eq!(records(segments), records(table), "{phase}: {query}");
     }
     for question in questions() {
         let (one, other) = (all_pages(segments, &question), all_pages(table, &question));

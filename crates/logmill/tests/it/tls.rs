@@ -4,20 +4,23 @@ use std::path::Path;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
 use crate::harness::{Data, command, text_of};
 
-type Authority = CertifiedIssuer<'static, KeyPair>;
+pub(crate) type Authority = CertifiedIssuer<'static, KeyPair>;
 
-fn authority() -> Authority {
+pub(crate) fn authority() -> Authority {
     let mut parameters = CertificateParams::new(Vec::new()).unwrap();
     parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    // Another name than that of what it issues, which would look self-signed.
+    let name = &mut parameters.distinguished_name;
+    name.push(DnType::CommonName, "authority");
     CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap()
 }
 
 /// Writes a certificate for this machine, and its key.
-fn issue(authority: &Authority, folder: &Path) {
+pub(crate) fn issue(authority: &Authority, folder: &Path) {
     let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
     let key = KeyPair::generate().unwrap();
     let parameters = CertificateParams::new(names).unwrap();

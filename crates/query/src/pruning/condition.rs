@@ -6,7 +6,7 @@ use datafusion::logical_expr::expr::{InList, Like, ScalarFunction};
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 use logmill_model::{json, token};
 
-use super::pieces::{Piece, certain_tokens, literal};
+use super::pieces::{Piece, certain_tokens, literal, literal_in_any_case};
 use super::{like, regex};
 
 /// Values of a list that are looked up; a longer list is not.
@@ -119,19 +119,47 @@ fn of_like(like: &Like) -> Condition {
 
 fn of_call(call: &ScalarFunction) -> Condition {
     match (call.name(), call.args.as_slice()) {
-        ("has_token" | "has_phrase", [value, wanted]) => match (column(value), text(wanted)) {
-            (Some(name), Some(wanted)) => tokens_of(name, wanted),
+        ("has_token" | "has_phrase" | "phrase" | "sequence", [value, wanted]) => {
+            match (column(value), text(wanted)) {
+                (Some(name), Some(wanted)) => tokens_of(name, wanted),
+                _ => present(value),
+            }
+        }
+        ("phrase_any_case", [value, wanted]) => match (column(value), text(wanted)) {
+            // What other letters are in lower case depends on too much.
+            (Some(name), Some(wanted)) if wanted.is_ascii() => tokens_of(name, wanted),
             _ => present(value),
         },
-        ("starts_with", [value, prefix]) => match (column(value), text(prefix)) {
+        ("phrase_prefix_any_case", [value, prefix]) => match (column(value), text(prefix)) {
             (Some(name), Some(prefix)) => {
-                let pieces = [Piece::Boundary].into_iter().chain(literal(prefix));
+                let pieces = [Piece::Boundary].into_iter();
+                let pieces = pieces.chain(literal_in_any_case(prefix));
                 has_pieces(name, &pieces.collect::<Vec<_>>())
             }
             _ => present(value),
         },
+        ("regexp", [value, pattern]) => matches_regex(value, pattern, ""),
+        ("stream_has", [value, words, _selector]) => match (column(value), text(words)) {
+            (Some(name), Some(words)) => tokens_of(name, words),
+            _ => present(value),
+        },
+        // False of what is not there.
+        (
+            "any" | "compare" | "contains_all" | "contains_any" | "exact" | "in" | "ipv4_range"
+            | "len_range" | "range" | "string_range" | "value_type",
+            [value, ..],
+        ) => present(value),
+        ("starts_with" | "exact_prefix" | "phrase_prefix", [value, prefix]) => {
+            match (column(value), text(prefix)) {
+                (Some(name), Some(prefix)) => {
+                    let pieces = [Piece::Boundary].into_iter().chain(literal(prefix));
+                    has_pieces(name, &pieces.collect::<Vec<_>>())
+                }
+                _ => present(value),
+            }
+        }
         ("contains", [value, part]) => contains(value, part),
-        ("regexp_like", [value, pattern]) => matches_regex(value, pattern, ""),
+        ("regexp_like" | "matches", [value, pattern]) => matches_regex(value, pattern, ""),
         ("regexp_like", [value, pattern, flags]) => match text(flags) {
             Some(flags) => matches_regex(value, pattern, flags),
             None => Condition::Unknown,

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use datafusion::common::Result;
-use datafusion::datasource::physical_plan::parquet::{ParquetAccessPlan, RowGroupAccess};
 use datafusion::parquet::arrow::arrow_reader::{RowSelection, RowSelector};
 use logmill_model::TimeRange;
 use logmill_schema::ColumnType;
@@ -137,20 +136,12 @@ fn in_time(segment: &OpenSegment, range: TimeRange) -> GranuleSet {
     found
 }
 
-/// The plan that reads these granules of these row groups, and nothing else.
-pub(crate) fn access_plan(
+/// The rows of these granules, in a row group; `None` is all of them.
+pub(crate) fn selection(
     segment: &OpenSegment,
     granules: &GranuleSet,
-    row_groups: &[usize],
-) -> ParquetAccessPlan {
-    let mut plan = ParquetAccessPlan::new_none(segment.file().row_groups());
-    for row_group in row_groups {
-        plan.set(*row_group, access(segment, granules, *row_group));
-    }
-    plan
-}
-
-fn access(segment: &OpenSegment, granules: &GranuleSet, row_group: usize) -> RowGroupAccess {
+    row_group: usize,
+) -> Option<RowSelection> {
     let mut rows_left = segment.file().rows(row_group);
     let mut selectors: Vec<RowSelector> = Vec::new();
     for granule in segment.granules_of(row_group) {
@@ -166,9 +157,7 @@ fn access(segment: &OpenSegment, granules: &GranuleSet, row_group: usize) -> Row
         }
     }
     match selectors.as_slice() {
-        [] => RowGroupAccess::Skip,
-        [only] if only.skip => RowGroupAccess::Skip,
-        [_] => RowGroupAccess::Scan,
-        _ => RowGroupAccess::Selection(RowSelection::from(selectors)),
+        [only] if !only.skip => None,
+        _ => Some(RowSelection::from(selectors)),
     }
 }

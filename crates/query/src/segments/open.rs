@@ -2,16 +2,26 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::{Arc, OnceLock};
 
+use arrow_schema::{DataType, Schema};
 use datafusion::common::{DataFusionError, Result};
+use datafusion::parquet::arrow::ProjectionMask;
+use datafusion::parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use datafusion::parquet::errors::ParquetError;
 use datafusion::parquet::file::metadata::ParquetMetaData;
 use datafusion::parquet::file::page_index::column_index::ColumnIndexMetaData;
 use logmill_model::field;
 use logmill_schema::ColumnType;
-use logmill_segment::{SegmentFile, TokenIndex};
+use logmill_segment::{Rollup, SegmentFile, TokenIndex};
+use tokio::sync::OnceCell;
 
 use super::Source;
+use super::reader::mask;
+use crate::counts::Cells;
+
+/// Bytes that a rollup has in memory for each in the file, about.
+const CELLS_PER_BYTE: usize = 16;
 
 /// What queries need to know of a segment before they read its pages.
 #[derive(Debug)]
@@ -23,8 +33,10 @@ pub(crate) struct OpenSegment {
     granules: Vec<u32>,
     /// The place of `timestamp` among the columns.
     time_column: Option<usize>,
-    /// Bytes of every row group in the file.
-    row_groups: Vec<Range<u64>>,
+    /// The columns as they are read: all text as views.
+    arrow: OnceLock<ArrowReaderMetadata>,
+    /// Read when they are first asked for; none when the file has none that can be read.
+    cells: OnceCell<Option<Arc<Cells>>>,
 }
 
 /// A page of `timestamp`.
@@ -74,12 +86,12 @@ impl OpenSegment {
             .columns()
             .iter()
             .position(|column| column.path().string() == field::TIMESTAMP);
-        let row_groups = (0..file.row_groups()).map(|row_group| file.row_group_range(row_group));
         Ok(Self {
             granules: granules.collect(),
             columns,
             time_column,
-            row_groups: row_groups.collect(),
+            arrow: OnceLock::new(),
+            cells: OnceCell::new(),
             index,
             file,
         })
@@ -109,17 +121,86 @@ impl OpenSegment {
         at(row_group)..at(row_group + 1)
     }
 
-    /// Bytes in memory, about.
-    pub(crate) fn memory_bytes(&self) -> usize {
-        let index = self.index.as_ref().map_or(0, TokenIndex::memory_bytes);
-        self.file.parquet().memory_size() + index + self.columns.len() * 64
+    /// The counts of the rollup, and the bytes that were read for them now.
+    pub(crate) async fn cells(&self, source: &Source) -> Result<(Option<Arc<Cells>>, u64)> {
+        let Some(location) = &self.file.metadata().rollup else {
+            return Ok((None, 0));
+        };
+        let mut bytes = 0;
+        let read = async {
+            let range = location.offset..location.offset.saturating_add(location.bytes);
+            let read = source.read(std::slice::from_ref(&range)).await?;
+            bytes = location.bytes;
+            let read = read.first().map(AsRef::as_ref).unwrap_or_default();
+            match Rollup::read(location, read) {
+                Ok(rollup) => Ok(Some(Arc::new(Cells::of(&rollup)?))),
+                // The records are there: they can be counted.
+                Err(error) => {
+                    tracing::warn!(%error, "a segment's rollup cannot be read: its rows are counted");
+                    Ok(None)
+                }
+            }
+        };
+        let cells = self
+            .cells
+            .get_or_try_init(|| read)
+            .await
+            .map_err(|error: DataFusionError| error)?
+            .clone();
+        Ok((cells, bytes))
     }
 
-    /// The row group in whose bytes a place of the file is.
-    pub(crate) fn row_group_at(&self, offset: u64) -> Option<usize> {
-        self.row_groups
-            .iter()
-            .position(|range| range.contains(&offset))
+    /// Bytes in memory, about, when everything is there.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let index = self.index.as_ref().map_or(0, TokenIndex::memory_bytes);
+        let rollup = self.file.metadata().rollup.as_ref();
+        let cells = rollup.map_or(0, |rollup| {
+            usize::try_from(rollup.bytes)
+                .unwrap_or(usize::MAX)
+                .saturating_mul(CELLS_PER_BYTE)
+        });
+        (self.file.parquet().memory_size() + self.columns.len() * 64)
+            .saturating_add(index)
+            .saturating_add(cells)
+    }
+
+    /// What the reader of rows needs to know.
+    pub(crate) fn arrow(&self) -> Result<&ArrowReaderMetadata> {
+        if let Some(known) = self.arrow.get() {
+            return Ok(known);
+        }
+        let parquet = self.file.parquet();
+        let stored = ArrowReaderMetadata::try_new(parquet.clone(), ArrowReaderOptions::new())?;
+        let fields = stored.schema().fields().iter().map(|field| {
+            let is_text = match field.data_type() {
+                DataType::Utf8 | DataType::LargeUtf8 => true,
+                DataType::Dictionary(_, value) => **value == DataType::Utf8,
+                _ => false,
+            };
+            match is_text {
+                true => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8View)),
+                false => field.clone(),
+            }
+        });
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let options = ArrowReaderOptions::new().with_schema(schema);
+        let arrow = ArrowReaderMetadata::try_new(parquet.clone(), options)?;
+        Ok(self.arrow.get_or_init(|| arrow))
+    }
+
+    /// The columns with these names, of which the segment may lack some.
+    pub(crate) fn mask<'a>(&self, names: impl Iterator<Item = &'a str>) -> ProjectionMask {
+        mask(self.file.parquet().file_metadata().schema_descr(), names)
+    }
+
+    /// Bytes in the file of some columns of a row group.
+    pub(crate) fn column_bytes(&self, row_group: usize, names: &[String]) -> u64 {
+        let columns = self.file.parquet().row_group(row_group).columns();
+        let columns = columns.iter().filter(|column| {
+            let root = column.column_path().parts().first();
+            root.is_some_and(|root| names.contains(root))
+        });
+        columns.map(|column| column.byte_range().1).sum()
     }
 
     /// The times of the pages of a row group, when the file says them.

@@ -1,22 +1,18 @@
-//! Segments for DataFusion's Parquet reader: a footer that is parsed already, reads that are counted.
+//! Reads rows of a row group: which pages, is the caller's choice; what was read is counted.
 
+use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
 use datafusion::common::{DataFusionError, Result};
-use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::parquet::ParquetFileReaderFactory;
-use datafusion::parquet::arrow::arrow_reader::ArrowReaderOptions;
-use datafusion::parquet::arrow::async_reader::AsyncFileReader;
-use datafusion::parquet::errors::ParquetError;
-use datafusion::parquet::file::metadata::ParquetMetaData;
-use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
-use futures::FutureExt;
-use futures::future::BoxFuture;
+use datafusion::parquet::DecodeResult;
+use datafusion::parquet::arrow::ProjectionMask;
+use datafusion::parquet::arrow::arrow_reader::{RowFilter, RowSelection};
+use datafusion::parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder};
 use logmill_segment::{GRANULE_ROWS, GranuleSet};
-use logmill_store::SegmentHandle;
 
 use super::{OpenSegment, Source};
 
@@ -29,71 +25,140 @@ pub(crate) struct ScanCounts {
     pub(crate) granules: AtomicU64,
     /// Bytes read from segments.
     pub(crate) bytes: AtomicU64,
+    /// What scans are going to read, for EXPLAIN.
+    planned: Mutex<Vec<PlannedScan>>,
+}
+
+/// What a scan of segments is going to read after pruning.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PlannedScan {
+    pub(crate) segments: usize,
+    /// Of the tenant.
+    pub(crate) segments_total: usize,
+    pub(crate) granules: u64,
+    /// Bytes of indexes that were read to find them.
+    pub(crate) index_bytes: u64,
+}
+
+impl fmt::Display for PlannedScan {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            segments,
+            segments_total,
+            granules,
+            index_bytes,
+        } = self;
+        write!(
+            formatter,
+            "scan: segments={segments}/{segments_total}, granules={granules}, index_bytes={index_bytes}"
+        )
+    }
 }
 
 impl ScanCounts {
+    pub(crate) fn plan(&self, scan: PlannedScan) {
+        self.planned().push(scan);
+    }
+
+    /// What the scans are going to read that were planned so far.
+    pub(crate) fn planned(&self) -> MutexGuard<'_, Vec<PlannedScan>> {
+        self.planned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn add(&self, rows: u64, granules: u64) {
         self.rows.fetch_add(rows, Ordering::Relaxed);
         self.granules.fetch_add(granules, Ordering::Relaxed);
     }
 }
 
-/// What a [`PartitionedFile`] of a plan carries.
-#[derive(Clone, Debug)]
-pub(crate) struct ScannedSegment {
-    pub(crate) segment: Arc<OpenSegment>,
-    pub(crate) source: Source,
-    pub(crate) counts: Arc<ScanCounts>,
-    /// The object lives until the plan is gone.
-    pub(crate) _keep_alive: Arc<SegmentHandle>,
+/// What is to be read of a row group.
+pub(crate) struct RowGroupRead {
+    pub(crate) row_group: usize,
+    /// Rows of the row group; all of them without it.
+    pub(crate) selection: Option<RowSelection>,
+    /// What is asked of every row.
+    pub(crate) filter: Option<RowFilter>,
+    /// The columns of the answer, of which the segment may lack some.
+    pub(crate) schema: SchemaRef,
 }
 
-/// Makes readers of segments.
-#[derive(Debug)]
-pub(crate) struct SegmentReaders;
-
-impl ParquetFileReaderFactory for SegmentReaders {
-    fn create_reader(
-        &self,
-        _partition_index: usize,
-        file: PartitionedFile,
-        _metadata_size_hint: Option<usize>,
-        _metrics: &ExecutionPlanMetricsSet,
-    ) -> Result<Box<dyn AsyncFileReader + Send>> {
-        let scanned = file.extension::<ScannedSegment>().ok_or_else(|| {
-            DataFusionError::Internal("a file of a plan is not a segment".to_owned())
-        })?;
-        Ok(Box::new(SegmentReader {
-            seen: GranuleSet::none(scanned.segment.granules()),
-            scanned: scanned.clone(),
-        }))
-    }
-}
-
-struct SegmentReader {
-    scanned: ScannedSegment,
+/// Rows of a row group, batch by batch.
+pub(crate) struct RowGroupReader {
+    decoder: ParquetPushDecoder,
+    segment: Arc<OpenSegment>,
+    source: Source,
+    schema: SchemaRef,
+    counts: Arc<ScanCounts>,
+    row_group: usize,
     /// Granules that are counted already.
     seen: GranuleSet,
 }
 
-impl SegmentReader {
-    fn count(&mut self, ranges: &[Range<u64>]) {
-        let bytes: u64 = ranges.iter().map(|range| range.end - range.start).sum();
-        self.scanned
-            .counts
-            .bytes
-            .fetch_add(bytes, Ordering::Relaxed);
-        let segment = self.scanned.segment.clone();
-        for range in ranges {
-            if let Some(row_group) = segment.row_group_at(range.start) {
-                self.count_granules(&segment, row_group, range);
+impl RowGroupReader {
+    pub(crate) fn open(
+        segment: &Arc<OpenSegment>,
+        source: &Source,
+        counts: &Arc<ScanCounts>,
+        read: RowGroupRead,
+    ) -> Result<Self> {
+        let names = read
+            .schema
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str());
+        let mut builder = ParquetPushDecoderBuilder::new_with_metadata(segment.arrow()?.clone())
+            .with_row_groups(vec![read.row_group])
+            .with_batch_size(GRANULE_ROWS)
+            .with_projection(segment.mask(names));
+        if let Some(selection) = read.selection {
+            builder = builder.with_row_selection(selection);
+        }
+        if let Some(filter) = read.filter {
+            builder = builder.with_row_filter(filter);
+        }
+        Ok(Self {
+            decoder: builder.build()?,
+            segment: segment.clone(),
+            source: source.clone(),
+            schema: read.schema,
+            counts: counts.clone(),
+            row_group: read.row_group,
+            seen: GranuleSet::none(segment.granules()),
+        })
+    }
+
+    /// The next rows; `None` after the last.
+    pub(crate) async fn next(&mut self) -> Result<Option<RecordBatch>> {
+        loop {
+            match self.decoder.try_decode()? {
+                DecodeResult::NeedsData(ranges) => {
+                    let read = self.source.read(&ranges).await?;
+                    self.count(&ranges);
+                    self.decoder.push_ranges(ranges, read)?;
+                }
+                DecodeResult::Data(batch) => {
+                    let batch = logmill_schema::adapt(&batch, &self.schema);
+                    return batch
+                        .map(Some)
+                        .map_err(|error| DataFusionError::External(Box::new(error)));
+                }
+                DecodeResult::Finished => return Ok(None),
             }
         }
     }
 
-    fn count_granules(&mut self, segment: &OpenSegment, row_group: usize, range: &Range<u64>) {
+    fn count(&mut self, ranges: &[Range<u64>]) {
+        let bytes: u64 = ranges.iter().map(|range| range.end - range.start).sum();
+        self.counts.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let segment = self.segment.clone();
+        for range in ranges {
+            self.count_granules(&segment, range);
+        }
+    }
+
+    fn count_granules(&mut self, segment: &OpenSegment, range: &Range<u64>) {
         let parquet = segment.file().parquet();
-        let columns = parquet.row_group(row_group).columns();
+        let columns = parquet.row_group(self.row_group).columns();
         let column = columns.iter().position(|column| {
             let (start, length) = column.byte_range();
             (start..start + length).contains(&range.start)
@@ -101,12 +166,12 @@ impl SegmentReader {
         let pages = column.and_then(|column| {
             parquet
                 .offset_index()?
-                .get(row_group)?
+                .get(self.row_group)?
                 .get(column)
                 .map(|index| index.page_locations())
         });
-        let granules = segment.granules_of(row_group);
-        let rows = segment.file().rows(row_group);
+        let granules = segment.granules_of(self.row_group);
+        let rows = segment.file().rows(self.row_group);
         let read = match pages {
             Some(pages) => {
                 let offset = |at: u64| {
@@ -126,42 +191,20 @@ impl SegmentReader {
             if granules.contains(&number) && !self.seen.contains(number) {
                 self.seen.insert(number);
                 let rows = GRANULE_ROWS.min(rows - granule * GRANULE_ROWS);
-                self.scanned.counts.add(rows as u64, 1);
+                self.counts.add(rows as u64, 1);
             }
         }
     }
 }
 
-impl AsyncFileReader for SegmentReader {
-    fn get_bytes(
-        &mut self,
-        range: Range<u64>,
-    ) -> BoxFuture<'_, datafusion::parquet::errors::Result<Bytes>> {
-        async move {
-            let bytes = self.get_byte_ranges(vec![range]).await?;
-            let nothing = || ParquetError::General("nothing was read".to_owned());
-            bytes.into_iter().next().ok_or_else(nothing)
-        }
-        .boxed()
-    }
-
-    fn get_byte_ranges(
-        &mut self,
-        ranges: Vec<Range<u64>>,
-    ) -> BoxFuture<'_, datafusion::parquet::errors::Result<Vec<Bytes>>> {
-        self.count(&ranges);
-        async move {
-            let read = self.scanned.source.read(&ranges).await;
-            read.map_err(|error| ParquetError::External(Box::new(error)))
-        }
-        .boxed()
-    }
-
-    fn get_metadata<'a>(
-        &'a mut self,
-        _options: Option<&'a ArrowReaderOptions>,
-    ) -> BoxFuture<'a, datafusion::parquet::errors::Result<Arc<ParquetMetaData>>> {
-        let parquet = self.scanned.segment.file().parquet().clone();
-        async move { Ok(parquet) }.boxed()
-    }
+/// The columns of a file that have these names.
+pub(super) fn mask<'a>(
+    parquet: &datafusion::parquet::schema::types::SchemaDescriptor,
+    names: impl Iterator<Item = &'a str>,
+) -> ProjectionMask {
+    let roots = parquet.root_schema().get_fields();
+    let names: Vec<&str> = names.collect();
+    let wanted = roots.iter().enumerate();
+    let wanted = wanted.filter(|(_, root)| names.contains(&root.name()));
+    ProjectionMask::roots(parquet, wanted.map(|(index, _)| index))
 }

@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+mod counts;
 mod deletes;
+mod differential;
 mod formats;
 mod harness;
+mod logsql;
 mod pruning;
 mod segments;
 mod streams;

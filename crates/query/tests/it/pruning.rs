@@ -2,7 +2,7 @@
 
 use logmill_model::TimeRange;
 use logmill_model::token::{Phrase, folded_tokens};
-use logmill_query_api::{LogQuery, Order, TextQuery};
+use logmill_query_api::{LogQuery, Order, Selection, TextQuery};
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -196,11 +196,11 @@ fn leaf(random: &mut ChaCha8Rng, all: &[Row]) -> (String, Check) {
                 }
             }
             let flags = *["", "i", "m", "s"].choose(random).unwrap();
-            let whole = format!("regexp_like({column}, '{pattern}', '{flags}')");
-            let with_flags = if flags.is_empty() {
-                pattern
+            let (whole, with_flags) = if flags.is_empty() {
+                (format!("matches({column}, '{pattern}')"), pattern)
             } else {
-                format!("(?{flags}){pattern}")
+                let whole = format!("regexp_like({column}, '{pattern}', '{flags}')");
+                (whole, format!("(?{flags}){pattern}"))
             };
             let regex = Regex::new(&with_flags).unwrap();
             (whole, on(column, move |value| regex.is_match(value)))
@@ -304,10 +304,10 @@ async fn pages_find_words_as_they_are_written_within_nanoseconds() {
             Order::Desc
         };
         let query = LogQuery {
-            tenant: tenant(),
-            range,
-            text: Some(TextQuery::parse(word).unwrap()),
-            filters: Vec::new(),
+            selection: Selection {
+                text: Some(TextQuery::parse(word).unwrap()),
+                ..Selection::all(tenant(), range)
+            },
             fields: Some(vec!["n".to_owned()]),
             order,
             limit: 50,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampNanosecondArray};
 use arrow_schema::Schema;
 use logmill_model::{TimeRange, field};
-use logmill_query_api::{LogQuery, Order, QueryEngine, QueryLimits};
+use logmill_query_api::{LogQuery, Order, QueryEngine, QueryLimits, Selection};
 use logmill_schema::ColumnType;
 use logmill_store::{CompactionOptions, StoreOptions};
 
@@ -85,10 +85,7 @@ async fn granules_are_numbered_across_row_groups() {
 async fn a_page_of_the_newest_does_not_read_the_oldest() {
     let served = three_row_groups(QueryLimits::default(), false).await;
     let query = LogQuery {
-        tenant: tenant(),
-        range: TimeRange::ALL,
-        text: None,
-        filters: Vec::new(),
+        selection: Selection::all(tenant(), TimeRange::ALL),
         fields: Some(vec!["n".to_owned()]),
         order: Order::Desc,
         limit: 10,

@@ -1,7 +1,7 @@
 //! Sets of granules of one segment.
 
 /// A set of granules, numbered through all row groups of a segment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct GranuleSet {
     words: Vec<u64>,
     granules: u32,

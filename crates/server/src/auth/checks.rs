@@ -5,14 +5,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use logmill_catalog::{ApiKey, KeyId, KeyRow, KeyState, TenantRow};
 use logmill_model::{ErrorKind, TenantId};
 use parking_lot::Mutex;
 use serde_json::json;
 
 use super::cache::Cache;
-use super::credential::Credential;
+use super::credential::{Credential, Malformed};
 use super::failures::Failures;
 use super::jwt::{JwtVerifier, TokenError};
 use super::principal::{Caller, Principal, Tenants};
@@ -95,15 +95,15 @@ impl Checks {
         })
     }
 
-    /// Whom the credential of a request stands for.
+    /// Whom a credential stands for that somebody showed.
     pub(super) async fn principal(
         &self,
         auth: &Auth,
-        headers: &HeaderMap,
+        shown: &Result<Option<Credential>, Malformed>,
         address: Option<IpAddr>,
     ) -> Result<Arc<Principal>, ApiError> {
         let wait = address.and_then(|address| self.failures.wait(address, Instant::now()));
-        let refusal = match self.check(auth, headers, wait.is_some()).await {
+        let refusal = match self.check(auth, shown, wait.is_some()).await {
             Ok(principal) => return Ok(principal),
             Err(refusal) => refusal,
         };
@@ -127,14 +127,14 @@ impl Checks {
     async fn check(
         &self,
         auth: &Auth,
-        headers: &HeaderMap,
+        shown: &Result<Option<Credential>, Malformed>,
         waits: bool,
     ) -> Result<Arc<Principal>, Refusal> {
-        let credential = Credential::of(headers)
-            .map_err(|_malformed| Reason::Malformed.because("neither a key nor a token"))?;
-        match credential.ok_or(Refusal::Missing)? {
-            Credential::Key(key) => self.check_key(auth, &key, waits).await,
-            Credential::Token(token) => self.check_token(&token).await,
+        match shown {
+            Err(Malformed) => Err(Reason::Malformed.because("neither a key nor a token")),
+            Ok(None) => Err(Refusal::Missing),
+            Ok(Some(Credential::Key(key))) => self.check_key(auth, key, waits).await,
+            Ok(Some(Credential::Token(token))) => self.check_token(token).await,
         }
     }
 

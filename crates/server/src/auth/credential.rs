@@ -41,15 +41,7 @@ impl Credential {
         let (scheme, rest) = text.split_once(' ').ok_or(Malformed)?;
         let rest = rest.trim();
         if scheme.eq_ignore_ascii_case("bearer") {
-            if rest.is_empty() {
-                return Err(Malformed);
-            }
-            // A token has two dots, a key none.
-            return if rest.contains('.') {
-                Ok(Some(Self::Token(rest.to_owned())))
-            } else {
-                key(rest).map(Some)
-            };
+            return bearer(rest).map(Some);
         }
         if scheme.eq_ignore_ascii_case("basic") {
             let bytes = STANDARD.decode(rest).map_err(|_not_base64| Malformed)?;
@@ -58,6 +50,23 @@ impl Credential {
             return key(password).map(Some);
         }
         Err(Malformed)
+    }
+
+    /// Reads a password of another protocol: a key or a token; none where it is empty.
+    pub(crate) fn of_password(password: &str) -> Result<Option<Self>, Malformed> {
+        match password.trim() {
+            "" => Ok(None),
+            password => bearer(password).map(Some),
+        }
+    }
+}
+
+/// A token has two dots, a key none.
+fn bearer(text: &str) -> Result<Credential, Malformed> {
+    if text.contains('.') {
+        Ok(Credential::Token(text.to_owned()))
+    } else {
+        key(text)
     }
 }
 

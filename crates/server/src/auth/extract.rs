@@ -54,18 +54,11 @@ impl<S: RequiredScope> FromRequestParts<AppState> for Authorized<S> {
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
         let auth = &state.auth;
         let caller = auth.caller(parts).await?;
-        if let Some(principal) = &caller.principal {
-            principal.require(S::SCOPE)?;
+        let mut asked = asked_tenant(&parts.headers)?;
+        if asked.is_none() && is_of_victorialogs(parts.uri.path()) {
+            asked = account_tenant(&parts.headers)?;
         }
-        let asked = asked_tenant(&parts.headers)?;
-        let (tenant, row) = match (&caller.principal, &auth.checks) {
-            (Some(principal), Some(checks)) => {
-                let tenant = principal.choose(asked)?;
-                let row = checks.tenant(auth, &tenant, &caller).await?;
-                (tenant, Some(row))
-            }
-            _ => (asked.unwrap_or_else(TenantId::default_tenant), None),
-        };
+        let (tenant, row) = auth.tenant_of(&caller, S::SCOPE, asked).await?;
         logmill_telemetry::record_tenant(tenant.as_str());
         Ok(Self {
             tenant,
@@ -160,4 +153,62 @@ fn asked_tenant(headers: &HeaderMap) -> Result<Option<TenantId>, ApiError> {
     tenant.map(Some).map_err(|error| {
         ApiError::bad_request("invalid_tenant", format!("X-Tenant-ID {name:?}: {error}"))
     })
+}
+
+/// Whether a path is of VictoriaLogs' API, whose clients name tenants by two numbers.
+fn is_of_victorialogs(path: &str) -> bool {
+    path.starts_with("/select/") || path.starts_with("/insert/")
+}
+
+/// The tenant that the headers `AccountID` and `ProjectID` ask for: `12-34`. `0` and `0`, which clients send when
+/// nobody chose, ask for none.
+fn account_tenant(headers: &HeaderMap) -> Result<Option<TenantId>, ApiError> {
+    let number = |name: &str| {
+        let Some(value) = headers.get(name) else {
+            return Ok(0);
+        };
+        let text = String::from_utf8_lossy(value.as_bytes());
+        text.trim().parse::<u32>().map_err(|_no_number| {
+            let message =
+                format!("{name} {text:?} is no number of a tenant: it is 0 to 4294967295");
+            ApiError::bad_request("invalid_tenant", message)
+        })
+    };
+    match (number("accountid")?, number("projectid")?) {
+        (0, 0) => Ok(None),
+        (account, project) => Ok(format!("{account}-{project}").parse().ok()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_numbers_are_a_tenant() {
+        let asked = |account: Option<&'static str>, project: Option<&'static str>| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in [("AccountID", account), ("ProjectID", project)] {
+                if let Some(value) = value {
+                    let name = http::HeaderName::from_bytes(name.as_bytes()).unwrap();
+                    headers.insert(name, http::HeaderValue::from_static(value));
+                }
+            }
+            account_tenant(&headers).map(|tenant| tenant.map(|tenant| tenant.to_string()))
+        };
+        assert_eq!(asked(None, None).unwrap(), None);
+        assert_eq!(asked(Some("0"), Some("0")).unwrap(), None);
+        assert_eq!(
+            asked(Some("12"), Some("34")).unwrap(),
+            Some("12-34".to_owned())
+        );
+        assert_eq!(asked(None, Some("7")).unwrap(), Some("0-7".to_owned()));
+        for wrong in ["-1", "x", "4294967296", ""] {
+            assert_eq!(
+                asked(Some(wrong), None).unwrap_err().code,
+                "invalid_tenant",
+                "{wrong}"
+            );
+        }
+    }
 }

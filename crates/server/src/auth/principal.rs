@@ -92,7 +92,7 @@ impl Principal {
                 own if own.contains(&default) => Ok(default),
                 _ => Err(ApiError::bad_request(
                     "invalid_tenant",
-                    "the credential is for several tenants: say which in X-Tenant-ID",
+                    "the credential is for several tenants: say which (X-Tenant-ID; the database over the PostgreSQL protocol)",
                 )),
             },
         }

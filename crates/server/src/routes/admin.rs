@@ -19,7 +19,7 @@ use utoipa::ToSchema;
 use crate::AppState;
 use crate::auth::{Admin, Authorized, Operator};
 use crate::error::{ApiError, ErrorBody};
-use crate::routes::{answer, query};
+use crate::routes::{answer, selection};
 
 /// What the store holds after a flush.
 #[derive(Debug, Serialize, ToSchema)]
@@ -251,8 +251,8 @@ pub(crate) async fn delete(
     let now_ns = state.clock.now_ns();
     let predicate = DeletePredicate {
         tenant: tenant.clone(),
-        from_ns: query::instant("from", body.from.as_ref(), now_ns)?.unwrap_or(i64::MIN),
-        to_ns: query::instant("to", body.to.as_ref(), now_ns)?
+        from_ns: selection::instant("from", body.from.as_ref(), now_ns)?.unwrap_or(i64::MIN),
+        to_ns: selection::instant("to", body.to.as_ref(), now_ns)?
             .unwrap_or_else(|| now_ns.saturating_add(time::SECOND_NS)),
         text: body.text,
         filters: body.filters,

@@ -1,13 +1,15 @@
-//! What `/query` and `/sql` share: reading JSON bodies, and streaming batches as text.
+//! What questions share: reading JSON bodies, and writing batches as text.
 
 use std::time::Duration;
 
+use arrow_array::RecordBatch;
+use arrow_schema::ArrowError;
 use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse, Response};
 use futures::{Stream, StreamExt};
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use logmill_query_api::render::{Renderer, plain};
-use logmill_query_api::{BatchStream, Error, QueryStats};
+use logmill_query_api::{BatchStream, Error, QueryStats, StatsHandle};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracing::Span;
@@ -128,6 +130,69 @@ pub(crate) async fn stream(
         .into_response())
 }
 
+/// Appends records as a JSON array.
+pub(crate) fn write_records(batches: &[RecordBatch], out: &mut Vec<u8>) -> Result<(), ArrowError> {
+    out.push(b'[');
+    let mut first = true;
+    for batch in batches {
+        let batch = plain(batch)?;
+        let renderer = Renderer::new(&batch)?;
+        for row in 0..batch.num_rows() {
+            if !first {
+                out.push(b',');
+            }
+            first = false;
+            renderer.write_record(row, out);
+        }
+    }
+    out.push(b']');
+    Ok(())
+}
+
+/// Appends the first record of a batch as a JSON object.
+pub(crate) fn write_record(batch: &RecordBatch, out: &mut Vec<u8>) -> Result<(), ArrowError> {
+    let batch = plain(batch)?;
+    Renderer::new(&batch)?.write_record(0, out);
+    Ok(())
+}
+
+/// Rows as a JSON document that begins with `head`; its array of rows is followed by `tail`, and by what answering took.
+pub(crate) async fn json(
+    head: String,
+    tail: &'static str,
+    write: fn(&Renderer<'_>, usize, &mut Vec<u8>),
+    batches: BatchStream,
+    stats: StatsHandle,
+) -> Result<Response, ApiError> {
+    let mut head = Some(head.into_bytes());
+    let mut first = true;
+    // The head goes out with the first rows: until then a failure can still be an error.
+    let rows = batches.map(move |batch| {
+        let batch = plain(&batch?).map_err(|error| internal(&error))?;
+        let renderer = Renderer::new(&batch).map_err(|error| internal(&error))?;
+        let mut out = Vec::new();
+        for row in 0..batch.num_rows() {
+            if !first {
+                out.push(b',');
+            }
+            first = false;
+            write(&renderer, row, &mut out);
+        }
+        Ok(out)
+    });
+    let end = futures::stream::once(async move {
+        let stats = serde_json::to_string(&Stats::from(stats.get())).map_err(|e| internal(&e))?;
+        Ok(format!("],{tail}\"stats\":{stats}}}").into_bytes())
+    });
+    let parts = rows.chain(end).map(move |part: Result<Vec<u8>, Error>| {
+        let part = part?;
+        let mut out = head.take().unwrap_or_default();
+        out.extend_from_slice(&part);
+        Ok(Bytes::from(out))
+    });
+    stream("application/json", Box::pin(parts)).await
+}
+
 /// Records, one a line.
 pub(crate) async fn ndjson(batches: BatchStream) -> Result<Response, ApiError> {
     let parts = batches.map(|batch| {
@@ -152,5 +217,36 @@ pub(crate) fn internal(error: &dyn std::fmt::Display) -> Error {
     Error::Engine {
         kind: logmill_model::ErrorKind::Internal,
         message: error.to_string(),
+    }
+}
+
+/// Longest text of a header, bytes: clients have bounds on a response's head.
+const HEADER_TEXT_MAX: usize = 4_096;
+
+/// A text as a header's value: characters that may not stand there as `\u{…}`, and cut where it is too long.
+pub(crate) fn header_text(text: &str) -> HeaderValue {
+    let mut out = String::new();
+    for character in text.chars() {
+        if out.len() >= HEADER_TEXT_MAX {
+            out.push_str("...");
+            break;
+        }
+        match character {
+            ' '..='~' => out.push(character),
+            _ => out.extend(character.escape_unicode()),
+        }
+    }
+    HeaderValue::from_str(&out).expect("it is visible ASCII and spaces")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_text_fits_a_header() {
+        let value = header_text("there is no field \"Größe\"\n");
+        assert_eq!(value, r#"there is no field "Gr\u{f6}\u{df}e"\u{a}"#);
+        assert!(header_text(&"ö".repeat(100_000)).len() < HEADER_TEXT_MAX + 16);
     }
 }

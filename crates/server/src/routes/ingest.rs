@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -51,16 +52,29 @@ struct RefusedRecord {
 }
 
 /// What the head of a request says.
-struct Head {
-    tenant: TenantId,
+pub(super) struct Head {
+    pub(super) tenant: TenantId,
     /// Has the tenant's quotas.
-    row: Option<Arc<TenantRow>>,
-    format: BodyFormat,
-    encoding: ContentEncoding,
-    defaults: Vec<(String, String)>,
-    idempotency_key: Option<String>,
-    declared_length: Option<u64>,
-    fingerprint_seed: String,
+    pub(super) row: Option<Arc<TenantRow>>,
+    pub(super) format: BodyFormat,
+    /// What is done to the lines of the decompressed body before they are read.
+    pub(super) prepare: Option<Box<Prepare>>,
+    pub(super) encoding: ContentEncoding,
+    pub(super) defaults: Vec<(String, String)>,
+    pub(super) idempotency_key: Option<String>,
+    pub(super) declared_length: Option<u64>,
+    pub(super) fingerprint_seed: String,
+}
+
+/// Makes another body of one.
+pub(super) type Prepare = dyn Fn(&[u8]) -> Vec<u8> + Send;
+
+/// What became of a request.
+pub(super) struct Taken {
+    /// The answer of `/ingest`.
+    pub(super) response: Response,
+    /// Records that were refused.
+    pub(super) rejected: u64,
 }
 
 /// Take in records.
@@ -98,6 +112,11 @@ pub(crate) async fn ingest(
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
     let head = head(tenant, row, &parts.headers, parts.uri.query())?;
+    Ok(take(&state, head, body).await?.response)
+}
+
+/// Reads, decodes and stores the body of a request.
+pub(super) async fn take(state: &AppState, head: Head, body: Body) -> Result<Taken, ApiError> {
     let (quotas, row) = (&state.auth.quotas, head.row.clone());
     quotas.admit_ingest(row.as_deref(), &state.store).await?;
     let mut bench = state.workbenches.take();
@@ -120,7 +139,7 @@ pub(crate) async fn ingest(
     quotas
         .charge_ingest(row, RateQuota::IngestBytes, wire_bytes)
         .await;
-    store(&state, head, bench, share).await
+    store(state, head, bench, share).await
 }
 
 /// Decodes the body on the workbench and stores what is good.
@@ -129,7 +148,7 @@ async fn store(
     head: Head,
     bench: Workbench,
     share: Share,
-) -> Result<Response, ApiError> {
+) -> Result<Taken, ApiError> {
     let permit = match &head.idempotency_key {
         Some(key) => {
             let fingerprint = fingerprint(&head, &bench.wire);
@@ -179,7 +198,10 @@ async fn store(
             .charge_ingest(row.as_deref(), RateQuota::IngestRecords, answer.accepted)
             .await;
     }
-    Ok((status, [(header::CONTENT_TYPE, JSON)], answer.body).into_response())
+    Ok(Taken {
+        response: (status, [(header::CONTENT_TYPE, JSON)], answer.body).into_response(),
+        rejected: answer.rejected,
+    })
 }
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -187,6 +209,7 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// An answer on its way.
 struct Encoded {
     accepted: u64,
+    rejected: u64,
     body: Vec<u8>,
 }
 
@@ -220,13 +243,22 @@ fn decode_and_prepare(
         limits: &state.options.decode_limits(),
         admit: &|name| columns.admit(name, columns_quota),
     };
+    if let Some(prepare) = &head.prepare {
+        *body = prepare(body);
+        share.grow(body.len() as u64)?;
+    }
     let decoded = bench.decoder.decode(body, &options)?;
     count_refusals(&decoded);
     let (batch, answer) = answer(decoded);
-    let accepted = answer.accepted;
+    let (accepted, rejected) = (answer.accepted, answer.rejected);
     let body = serde_json::to_vec(&answer).map_err(|error| ApiError::internal(&error))?;
     let Some(batch) = batch else {
-        return Ok((StatusCode::BAD_REQUEST, Encoded { accepted, body }, None));
+        let encoded = Encoded {
+            accepted,
+            rejected,
+            body,
+        };
+        return Ok((StatusCode::BAD_REQUEST, encoded, None));
     };
     let prepared = state.store.prepare(AppendRequest {
         tenant: head.tenant.clone(),
@@ -234,7 +266,12 @@ fn decode_and_prepare(
         received_at_ns,
         idempotency: permit.map(|permit| (permit, body.clone())),
     })?;
-    Ok((StatusCode::OK, Encoded { accepted, body }, Some(prepared)))
+    let encoded = Encoded {
+        accepted,
+        rejected,
+        body,
+    };
+    Ok((StatusCode::OK, encoded, Some(prepared)))
 }
 
 fn count_refusals(decoded: &Decoded) {
@@ -272,7 +309,7 @@ fn key_reused() -> ApiError {
 }
 
 /// The answer that the first request got.
-fn replay(answer: Vec<u8>) -> Response {
+fn replay(answer: Vec<u8>) -> Taken {
     let accepted = serde_json::from_slice::<serde_json::Value>(&answer)
         .ok()
         .and_then(|answer| answer["accepted"].as_u64())
@@ -285,7 +322,10 @@ fn replay(answer: Vec<u8>) -> Response {
             HeaderValue::from_static("true"),
         ),
     ];
-    (StatusCode::OK, headers, answer).into_response()
+    Taken {
+        response: (StatusCode::OK, headers, answer).into_response(),
+        rejected: 0,
+    }
 }
 
 fn fingerprint(head: &Head, body: &[u8]) -> [u8; 16] {
@@ -316,24 +356,33 @@ fn head(
         }
     }
     let format = body_format(headers, text_format)?;
-    let encoding = match headers.get(header::CONTENT_ENCODING) {
-        Some(value) => ContentEncoding::parse(&String::from_utf8_lossy(value.as_bytes()))?,
-        None => ContentEncoding::Identity,
-    };
-    let declared_length = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|text| text.parse().ok());
+    let encoding = content_encoding(headers)?;
     Ok(Head {
         tenant,
         row,
         idempotency_key: idempotency_key(headers)?,
-        declared_length,
+        declared_length: declared_length(headers),
         fingerprint_seed: format!("{format:?} {encoding:?} {defaults:?}"),
         format,
+        prepare: None,
         encoding,
         defaults,
     })
+}
+
+pub(super) fn content_encoding(headers: &HeaderMap) -> Result<ContentEncoding, ApiError> {
+    match headers.get(header::CONTENT_ENCODING) {
+        Some(value) => {
+            let name = String::from_utf8_lossy(value.as_bytes());
+            Ok(ContentEncoding::parse(&name)?)
+        }
+        None => Ok(ContentEncoding::Identity),
+    }
+}
+
+pub(super) fn declared_length(headers: &HeaderMap) -> Option<u64> {
+    let value = headers.get(header::CONTENT_LENGTH)?;
+    value.to_str().ok()?.parse().ok()
 }
 
 fn parse_text_format(name: &str) -> Result<TextFormat, ApiError> {

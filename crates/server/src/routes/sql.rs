@@ -9,8 +9,8 @@ use axum::extract::State;
 use axum::response::Response;
 use futures::StreamExt;
 use http::HeaderMap;
-use logmill_query_api::render::{Renderer, plain, write_csv};
-use logmill_query_api::{BatchStream, Error, SqlAnswer, SqlQuery, StatsHandle};
+use logmill_query_api::render::write_csv;
+use logmill_query_api::{BatchStream, SqlAnswer, SqlQuery, StatsHandle};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -134,33 +134,15 @@ async fn json(
     });
     let columns = serde_json::to_string(&columns.collect::<Vec<_>>())
         .map_err(|error| ApiError::internal(&error))?;
-    let mut head = Some(format!("{{\"columns\":{columns},\"rows\":[").into_bytes());
-    let mut first = true;
-    // The head goes out with the first rows: until then a failure can still be an error.
-    let rows = batches.map(move |batch| {
-        let batch = plain(&batch?).map_err(|error| internal(&error))?;
-        let renderer = Renderer::new(&batch).map_err(|error| internal(&error))?;
-        let mut out = Vec::new();
-        for row in 0..batch.num_rows() {
-            if !first {
-                out.push(b',');
-            }
-            first = false;
-            renderer.write_row(row, &mut out);
-        }
-        Ok(out)
-    });
-    let end = futures::stream::once(async move {
-        let stats = serde_json::to_string(&Stats::from(stats.get())).map_err(|e| internal(&e))?;
-        Ok(format!("],\"stats\":{stats}}}").into_bytes())
-    });
-    let parts = rows.chain(end).map(move |part: Result<Vec<u8>, Error>| {
-        let part = part?;
-        let mut out = head.take().unwrap_or_default();
-        out.extend_from_slice(&part);
-        Ok(Bytes::from(out))
-    });
-    answer::stream("application/json", Box::pin(parts)).await
+    let head = format!("{{\"columns\":{columns},\"rows\":[");
+    answer::json(
+        head,
+        "",
+        |rows, row, out| rows.write_row(row, out),
+        batches,
+        stats,
+    )
+    .await
 }
 
 async fn csv(schema: &SchemaRef, batches: BatchStream) -> Result<Response, ApiError> {

@@ -12,7 +12,7 @@ use super::rfc3339;
 use crate::AppState;
 use crate::auth::Administrator;
 use crate::error::{ApiError, ErrorBody};
-use crate::routes::query;
+use crate::routes::selection;
 
 /// An entry of the audit log.
 #[derive(Debug, Serialize, ToSchema)]
@@ -109,16 +109,16 @@ fn filter(parameters: &str, now_ns: i64) -> Result<AuditFilter, ApiError> {
     for (name, value) in url::form_urlencoded::parse(parameters.as_bytes()) {
         let instant = || {
             let value = Value::String(value.to_string());
-            query::instant(&name, Some(&value), now_ns)
+            selection::instant(&name, Some(&value), now_ns)
         };
         match &*name {
             "actor" => filter.actor = Some(value.into_owned()),
             "action" => filter.action = Some(value.into_owned()),
             "from" => filter.from_ns = instant()?.unwrap_or(i64::MIN),
             "to" => filter.to_ns = instant()?.unwrap_or(i64::MAX),
-            "before" => filter.before_id = Some(query::number("before", &value)?),
+            "before" => filter.before_id = Some(selection::number("before", &value)?),
             "limit" => {
-                filter.limit = query::number("limit", &value)?;
+                filter.limit = selection::number("limit", &value)?;
                 if !(1..=LIMIT_MAX).contains(&filter.limit) {
                     return Err(wrong(format!("limit is 1 to {LIMIT_MAX}")));
                 }

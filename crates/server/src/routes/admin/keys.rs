@@ -12,7 +12,7 @@ use super::rfc3339;
 use crate::AppState;
 use crate::auth::{Administrator, forbidden};
 use crate::error::{ApiError, ErrorBody};
-use crate::routes::{answer, query};
+use crate::routes::{answer, selection};
 
 /// A key, without its secret.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -154,7 +154,7 @@ pub(crate) async fn create(
     let new = NewKey {
         name: body.name,
         scopes: scopes.map_err(|error| wrong(error.to_string()))?,
-        expires_at_ns: query::instant("expires_at", body.expires_at.as_ref(), now_ns)?,
+        expires_at_ns: selection::instant("expires_at", body.expires_at.as_ref(), now_ns)?,
         reach: reach.clone(),
     };
     let detail = json!({

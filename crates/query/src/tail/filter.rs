@@ -1,0 +1,148 @@
+//! What of an arriving batch is to be told.
+
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, RecordBatch, UInt64Array};
+use arrow_schema::{Schema, SchemaRef};
+use datafusion::common::{DFSchema, DataFusionError, Result};
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::Expr;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::projection::{ProjectionExpr, ProjectionExprs};
+use logmill_query_api::LogQuery;
+use logmill_schema::{ColumnType, TableSchema};
+
+use super::queue::Found;
+use crate::page::projection;
+use crate::records;
+use crate::table::view_schema;
+
+/// A selection, compiled for the columns that the tenant has.
+pub(super) struct LiveFilter {
+    state: Arc<SessionState>,
+    /// Of which only the conditions and the columns are used.
+    query: LogQuery,
+    table: TableSchema,
+    compiled: Compiled,
+}
+
+struct Compiled {
+    condition: Arc<dyn PhysicalExpr>,
+    /// The columns that the condition is about.
+    tested: SchemaRef,
+    /// All columns, as records show them.
+    all: SchemaRef,
+    /// The columns of the answer, where some were asked for.
+    columns: Option<ProjectionExprs>,
+}
+
+impl LiveFilter {
+    /// Compiles the selection and the fields of a query.
+    pub(super) fn new(
+        state: Arc<SessionState>,
+        query: LogQuery,
+        table: TableSchema,
+    ) -> Result<Self> {
+        Ok(Self {
+            compiled: compile(&state, &query, &table)?,
+            state,
+            query,
+            table,
+        })
+    }
+
+    /// The rows of a batch that match; `None` when none does.
+    pub(super) fn matching(&mut self, batch: &RecordBatch) -> Result<Option<Found>> {
+        self.take_in(batch.schema_ref())?;
+        let rows = batch.num_rows();
+        let tested = adapt(batch, &self.compiled.tested)?;
+        let found = self.compiled.condition.evaluate(&tested)?;
+        let found = found.into_array(rows)?;
+        let found = found.as_boolean_opt().ok_or_else(|| {
+            DataFusionError::Internal("a tail's filter is not a condition".to_owned())
+        })?;
+        // IS TRUE is never null.
+        let rows_found: Vec<u64> = found.values().set_indices().map(|row| row as u64).collect();
+        if rows_found.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Found {
+            rows: rows_found,
+            row_bytes: (used_bytes(batch) / rows.max(1)) as u64,
+        }))
+    }
+
+    /// Copies rows of a batch, with the columns of the answer.
+    pub(super) fn take(&self, batch: &RecordBatch, rows: &UInt64Array) -> Result<RecordBatch> {
+        let taken = arrow_select::take::take_record_batch(batch, rows)?;
+        let taken = adapt(&taken, &self.compiled.all)?;
+        match &self.compiled.columns {
+            Some(columns) => columns
+                .make_projector(taken.schema_ref())?
+                .project_batch(&taken),
+            None => Ok(taken),
+        }
+    }
+
+    /// Conditions mean what the types of the columns make of them: they are compiled anew when these change.
+    fn take_in(&mut self, schema: &Schema) -> Result<()> {
+        let is_known = |field: &Arc<arrow_schema::Field>| {
+            let kind = ColumnType::of(field).unwrap_or(ColumnType::String);
+            let known = self.table.column(field.name());
+            known.is_some_and(|known| known.join(kind) == known)
+        };
+        if schema.fields().iter().all(is_known) {
+            return Ok(());
+        }
+        self.table.merge(schema);
+        self.compiled = compile(&self.state, &self.query, &self.table)?;
+        Ok(())
+    }
+}
+
+fn compile(state: &SessionState, query: &LogQuery, table: &TableSchema) -> Result<Compiled> {
+    let conditions = records::conditions_but_time(table, &query.selection)?;
+    let all = view_schema(table);
+    let filter = records::simplified(state, all.clone(), conditions)?;
+    let filter = Expr::IsTrue(Box::new(filter));
+    let references = filter.column_refs();
+    let is_tested = |name: &str| references.iter().any(|column| column.name == name);
+    let tested = all.fields().iter().filter(|field| is_tested(field.name()));
+    let tested = Arc::new(Schema::new(tested.cloned().collect::<Vec<_>>()));
+    let condition =
+        state.create_physical_expr(filter.clone(), &DFSchema::try_from(tested.clone())?)?;
+    let columns = match &query.fields {
+        Some(_) => {
+            let (columns, _) = projection(table, query);
+            let schema = DFSchema::try_from(all.clone())?;
+            let columns = columns.into_iter().map(|column| {
+                let (_, alias) = column.qualified_name();
+                let expr = state.create_physical_expr(column, &schema)?;
+                Ok(ProjectionExpr { expr, alias })
+            });
+            Some(ProjectionExprs::from(columns.collect::<Result<Vec<_>>>()?))
+        }
+        None => None,
+    };
+    Ok(Compiled {
+        condition,
+        tested,
+        all,
+        columns,
+    })
+}
+
+/// Bytes of a batch, each buffer counted as far as it is used: columns may share one that is much longer.
+fn used_bytes(batch: &RecordBatch) -> usize {
+    let columns = batch.columns().iter();
+    let used = columns.map(|column| {
+        let used = column.to_data().get_slice_memory_size();
+        used.unwrap_or_else(|_unknown| column.get_buffer_memory_size())
+    });
+    used.sum()
+}
+
+fn adapt(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    logmill_schema::adapt(batch, schema).map_err(|error| DataFusionError::External(Box::new(error)))
+}
