@@ -46,6 +46,10 @@ load-test: build ## Drive the server at URL with load and measure it
 bench: ## Measure ingest, latency, restart and look-ups (FILE=, PARTS=, RUNS=; see docs/benchmarks.md)
 	@PROFILE=$(PROFILE) scripts/bench.sh
 
+.PHONY: bench-query
+bench-query: ## Measure thirteen questions (FILE=, PARTS=numbers, RUNS=, PEER_VICTORIALOGS_URL=, PEER_CHDB_PYTHON=; see docs/benchmarks.md)
+	@PROFILE=$(PROFILE) BENCH=bench_query.py RUNS=$(or $(RUNS),15) scripts/bench.sh
+
 .PHONY: fuzz
 fuzz: ## Run a fuzz target (TARGET=wal, SECONDS=60; see CONTRIBUTING.md)
 	@TARGET=$(TARGET) SECONDS_=$(SECONDS) scripts/fuzz.sh

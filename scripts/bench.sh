@@ -12,6 +12,8 @@
 #   LOGMILL_CACHE        keeps the corpus (~/.cache/logmill)
 #   LOGMILL_LOGHUB       folder of Loghub's samples  } what a corpus
 #   LOGMILL_CORPUS_GEN   the generator, gen.py       } is made of
+#   BENCH     bench.py (default) or bench_query.py, whose parts are numbers of questions
+#   PEER_CHDB_PYTHON     a Python that has chdb, to ask the same questions (bench_query.py)
 #   PEER_VICTORIALOGS_URL, _PID, _DATA   a running VictoriaLogs, its process and its folder, to measure beside
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -73,5 +75,9 @@ if [ -z "$FILE" ]; then
     mv "$FILE.part" "$FILE"
   fi
 fi
-exec python3 scripts/bench.py --binary "$logmill" --file "$FILE" --runs "${RUNS:-3}" \
-  --work "${WORK:-bench-out/work}" --out bench-out ${PARTS:-ingest open restart lookup}
+case ${BENCH:=bench.py} in
+bench.py) parts="ingest open restart lookup" ;;
+*) parts= ;;
+esac
+exec python3 "scripts/$BENCH" --binary "$logmill" --file "$FILE" --runs "${RUNS:-3}" \
+  --work "${WORK:-bench-out/work}" --out bench-out ${PARTS:-$parts}

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs all tests. What they need beside Rust is installed here, so that nothing has to be prepared by hand: a Python
-# with DuckDB and moto's server of S3 in a folder of the user's cache, and the programs of Postgres and Redis.
+# with DuckDB, moto's server of S3 and psycopg in a folder of the user's cache, and the programs of Postgres and Redis.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/services.sh
