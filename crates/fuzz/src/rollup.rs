@@ -1,6 +1,6 @@
 //! Rollups of segments.
 
-use logmill_segment::{Rollup, RollupLocation};
+use logmill_segment::{BlockLocation, Rollup};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::Input;
@@ -20,7 +20,7 @@ pub fn rollup(bytes: &[u8]) {
 
 /// Reads a rollup whose checksum is right.
 pub(crate) fn check(block: &[u8]) {
-    let location = RollupLocation {
+    let location = BlockLocation {
         offset: 0,
         bytes: block.len() as u64,
         checksum: xxh3_64(block),

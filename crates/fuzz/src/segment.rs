@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use logmill_segment::{
-    ColumnSeed, Rollup, RollupLocation, RowGroupBytes, SegmentFile, SegmentMetadata,
-    SegmentOptions, SegmentWriter, TokenIndex, decode, token_hash,
+    BlockLocation, Blocks, ColumnSeed, Newest, Rollup, RowGroupBytes, SegmentFile, SegmentMetadata,
+    SegmentOptions, SegmentWriter, TokenIndex, ValueCounts, decode, token_hash,
 };
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -34,19 +34,48 @@ pub fn segment(bytes: &[u8]) {
                 .flatten(),
         );
     }
-    let block = file.metadata().rollup.as_ref().and_then(|location| {
-        slice(
-            &file_bytes,
-            location.offset..location.offset.saturating_add(location.bytes),
-        )
-    });
+    let block = file
+        .metadata()
+        .rollup
+        .as_ref()
+        .and_then(|location| slice(&file_bytes, location.range()));
     if let Some(block) = &block {
         rollup::check(block);
     }
+    let newest = newest(&file, &file_bytes, sealed);
+    let values = values(&file, &file_bytes, sealed);
     let Some(blocks) = token_index(&file, &file_bytes, sealed) else {
         return;
     };
-    merge(&file, &file_bytes, &blocks, &block.unwrap_or_default());
+    let rollup = block.unwrap_or_default();
+    merge(
+        &file,
+        &file_bytes,
+        &blocks,
+        &rollup,
+        newest.as_ref(),
+        values.as_ref(),
+    );
+}
+
+/// The counts of values.
+fn values(file: &SegmentFile, bytes: &Bytes, sealed: bool) -> Option<ValueCounts> {
+    let mut location = file.metadata().values.clone()?;
+    let block = slice(bytes, location.range())?;
+    if sealed {
+        location.checksum = xxh3_64(&block);
+    }
+    ValueCounts::read(&location, &block).ok()
+}
+
+/// The newest records, where they stand together.
+fn newest(file: &SegmentFile, bytes: &Bytes, sealed: bool) -> Option<Newest> {
+    let mut location = file.metadata().newest.clone()?;
+    let block = slice(bytes, location.block.range())?;
+    if sealed {
+        location.block.checksum = xxh3_64(&block);
+    }
+    Newest::read(&location, &block).ok()
 }
 
 /// Looks words up; answers blocks and directory.
@@ -68,8 +97,15 @@ fn token_index(file: &SegmentFile, bytes: &Bytes, sealed: bool) -> Option<Vec<u8
 }
 
 /// Takes the segment over into another, as a merge does.
-fn merge(file: &SegmentFile, bytes: &Bytes, index: &[u8], rollup: &Bytes) {
-    let location = RollupLocation {
+fn merge(
+    file: &SegmentFile,
+    bytes: &Bytes,
+    index: &[u8],
+    rollup: &Bytes,
+    newest: Option<&Newest>,
+    values: Option<&ValueCounts>,
+) {
+    let location = BlockLocation {
         offset: 0,
         bytes: rollup.len() as u64,
         checksum: xxh3_64(rollup),
@@ -93,7 +129,14 @@ fn merge(file: &SegmentFile, bytes: &Bytes, index: &[u8], rollup: &Bytes) {
         row_group_bytes(file, bytes, row_group)
             .ok_or_else(|| logmill_segment::Error::NotASegment("a row group is cut off".to_owned()))
     };
-    if writer.copy(file, index, &rollup, &mut row_group).is_ok() {
+    let blocks = Blocks {
+        index,
+        rollup: &rollup,
+        newest,
+        values,
+    };
+    let copied = writer.copy(file, &blocks, &mut row_group);
+    if copied.is_ok() {
         let _ = writer.finish();
     }
 }

@@ -10,4 +10,4 @@ pub mod value;
 
 pub use ast::{Filter, Pipe, Query};
 pub use error::SyntaxError;
-pub use parser::{MAX_DEPTH, MAX_LENGTH, parse, parse_filter};
+pub use parser::{MAX_DEPTH, MAX_LENGTH, PIPES, parse, parse_filter};

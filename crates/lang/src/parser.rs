@@ -22,7 +22,7 @@ use crate::value;
 use lexer::{Kind, Token};
 
 pub(crate) use filter::FILTER_FUNCTIONS;
-pub(crate) use pipe::PIPES;
+pub use pipe::PIPES;
 
 /// The longest query, in bytes.
 pub const MAX_LENGTH: usize = 256 * 1024;

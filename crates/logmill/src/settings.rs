@@ -286,6 +286,9 @@ impl Settings {
                 self.store.memtable_max_bytes
             );
         }
+        if self.query.max_concurrent == 0 {
+            bail!("query.max_concurrent is 0: every query would wait for ever; it is 1 at least");
+        }
         for (position, rule) in self.store.retention.rules.iter().enumerate() {
             let predicate = DeletePredicate {
                 tenant: TenantId::default_tenant(),
@@ -364,6 +367,17 @@ mod tests {
         }
         .check()
         .unwrap();
+    }
+
+    #[test]
+    fn queries_have_at_least_one_place() {
+        let mut settings = Settings::default();
+        settings.query.max_concurrent = 0;
+        let error = settings.check().unwrap_err().to_string();
+        assert!(error.contains("query.max_concurrent"), "{error}");
+        settings.query.max_concurrent = 1;
+        settings.query.max_queued = 0;
+        settings.check().unwrap();
     }
 
     #[test]

@@ -40,6 +40,15 @@ pub enum Error {
         /// The limit that was reached.
         limit_ms: u64,
     },
+    /// The query's time was over before it was its turn.
+    #[error(
+        "the query waited for its limit of {limit_ms} ms and never ran, as others ran all the while \
+         (query.max_concurrent); try again shortly, or raise the limit"
+    )]
+    NeverRan {
+        /// The limit that was reached.
+        limit_ms: u64,
+    },
     /// The query needs more memory, or more of something else that is bounded, than it may have; the text names the
     /// setting.
     #[error("{0}")]
@@ -50,11 +59,18 @@ pub enum Error {
         /// The limit that was reached.
         limit: u64,
     },
-    /// As many queries run as are allowed at once.
-    #[error("{running} queries are running, the limit; try again shortly")]
+    /// As many queries run as may at once, and as many wait as may.
+    #[error(
+        "{running} queries run (query.max_concurrent) and {waiting} wait ({setting}), as many as may; try again \
+         shortly, or raise these settings"
+    )]
     TooManyQueries {
-        /// The limit that was reached.
+        /// How many may run.
         running: u64,
+        /// How many may wait: the limit that was reached.
+        waiting: u64,
+        /// The name of that limit.
+        setting: &'static str,
     },
     /// As many tails of the tenant are open as are allowed at once.
     #[error("{open} tails are open, the limit; close one, or try again later")]
@@ -109,9 +125,10 @@ impl Error {
             | Self::Invalid { .. }
             | Self::Unsupported(_)
             | Self::Forbidden(_) => ErrorKind::Invalid,
-            Self::Timeout { .. } | Self::ResourceExhausted(_) | Self::TooManyRows { .. } => {
-                ErrorKind::LimitExceeded
-            }
+            Self::Timeout { .. }
+            | Self::NeverRan { .. }
+            | Self::ResourceExhausted(_)
+            | Self::TooManyRows { .. } => ErrorKind::LimitExceeded,
             Self::TooManyQueries { .. } | Self::TooManyTails { .. } => ErrorKind::Overloaded,
             Self::Engine { kind, .. } => *kind,
         }
@@ -124,7 +141,7 @@ impl Error {
             Self::Invalid { code, .. } => code,
             Self::Unsupported(_) => "not_supported",
             Self::Forbidden(_) => "read_only",
-            Self::Timeout { .. } => "query_timeout",
+            Self::Timeout { .. } | Self::NeverRan { .. } => "query_timeout",
             Self::ResourceExhausted(_) => "resource_exhausted",
             Self::TooManyRows { .. } => "too_many_rows",
             Self::TooManyQueries { .. } => "too_many_queries",

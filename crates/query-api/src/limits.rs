@@ -18,6 +18,10 @@ pub struct QueryLimits {
     pub subquery_max_values: u64,
     /// Queries that may run at once.
     pub max_concurrent: u64,
+    /// Queries that may wait for one of these to end, for as long as their own time; further ones are refused.
+    pub max_queued: u64,
+    /// Of these, queries of one tenant.
+    pub max_queued_per_tenant: u64,
     /// Threads that run queries; 0 means one for each processor.
     pub threads: u64,
     /// Memory for footers and indexes of segments that were read, bytes.
@@ -95,6 +99,8 @@ impl Default for QueryLimits {
             page_max_rows: 10_000,
             subquery_max_values: 100_000,
             max_concurrent: 16,
+            max_queued: 256,
+            max_queued_per_tenant: 64,
             threads: 0,
             metadata_cache_bytes: 256 << 20,
             match_cache_bytes: 64 << 20,

@@ -2,17 +2,14 @@
 
 use std::sync::{Arc, Weak};
 
-use arrow_array::cast::AsArray;
-use arrow_array::{BooleanArray, RecordBatch};
-use arrow_schema::{Schema, SchemaRef};
-use datafusion::common::{DFSchema, DataFusionError, Result};
+use datafusion::common::{DataFusionError, Result};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, lit};
-use datafusion::physical_expr::PhysicalExpr;
 use logmill_query_api::DeletePredicate;
 use logmill_schema::{ColumnType, TableSchema};
 use logmill_store::{DeleteFilter, DeleteMatcher, PendingDelete, RowCondition, Store};
 
+use crate::compiled::CompiledCondition;
 use crate::table::view_schema;
 use crate::{predicate, rows};
 
@@ -80,35 +77,13 @@ impl Matcher {
         for (name, kind) in columns {
             table.add(name, *kind);
         }
-        let filter = Expr::IsTrue(Box::new(deleted(&predicate, &table)?));
-        let tested = filter.column_refs();
-        let tested = |name: &str| tested.iter().any(|column| column.name == name);
-        let all = view_schema(&table);
-        let fields = all.fields().iter().filter(|field| tested(field.name()));
-        let schema = Arc::new(Schema::new(fields.cloned().collect::<Vec<_>>()));
-        let filter = self
-            .state
-            .create_physical_expr(filter, &DFSchema::try_from(schema.clone())?)?;
+        let deleted = deleted(&predicate, &table)?;
+        let state = self.state.as_ref();
+        let deleted = CompiledCondition::new(state, deleted, &view_schema(&table))?;
         Ok(Box::new(move |batch| {
-            evaluate(filter.as_ref(), &schema, batch).map_err(|error| error.to_string())
+            deleted.matches(batch).map_err(|error| error.to_string())
         }))
     }
-}
-
-/// A filter's answer for each row, never null.
-fn evaluate(
-    filter: &dyn PhysicalExpr,
-    schema: &SchemaRef,
-    batch: &RecordBatch,
-) -> Result<BooleanArray> {
-    let batch = logmill_schema::adapt(batch, schema)
-        .map_err(|error| DataFusionError::External(Box::new(error)))?;
-    let found = filter.evaluate(&batch)?.into_array(batch.num_rows())?;
-    let found = found.as_boolean_opt().ok_or_else(|| {
-        DataFusionError::Internal("a delete's filter is not a condition".to_owned())
-    })?;
-    // IS TRUE is never null.
-    Ok(found.clone())
 }
 
 /// What every record has that a delete is about, as far as a table of Postgres can tell.

@@ -1,4 +1,4 @@
-//! The engine: admission, threads, and the three ways to ask.
+//! The engine: threads, and the ways to ask.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -19,9 +19,9 @@ use logmill_query_api::{
 use logmill_schema::TableSchema;
 use logmill_store::Store;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::Instrument;
 
+use crate::admission::{Admission, Place, TimeLimit};
 use crate::cursor::Cursor;
 use crate::deletes::Matcher;
 use crate::errors::translate;
@@ -31,7 +31,7 @@ use crate::postgres;
 use crate::records::{self, First};
 use crate::session::{Environment, Session};
 use crate::sql;
-use crate::stream::{AbortOnDrop, Answer, Bounds, Execution};
+use crate::stream::{AbortOnDrop, Answer, Execution};
 use crate::tail::Places;
 
 /// Stack of a query thread: deep expressions are walked recursively.
@@ -50,20 +50,40 @@ pub(crate) struct Inner {
     pub(crate) limits: QueryLimits,
     pub(crate) cursor_key: [u8; 32],
     pub(crate) environment: Environment,
-    permits: Arc<Semaphore>,
+    admission: Admission,
     pub(crate) tails: Places,
 }
 
-/// A query's place among those that may run; it is counted as long as it lives.
+/// Who asks, and how long it may take.
+struct Question {
+    /// For metrics.
+    kind: &'static str,
+    tenant: TenantId,
+    timeout_ms: Option<u64>,
+}
+
+impl Question {
+    fn new(kind: &'static str, tenant: &TenantId, timeout_ms: Option<u64>) -> Self {
+        let tenant = tenant.clone();
+        Self {
+            kind,
+            tenant,
+            timeout_ms,
+        }
+    }
+}
+
+/// A query that was let in; it has its place as long as this lives.
 pub(crate) struct Running {
     kind: &'static str,
+    /// When it was let in.
     begun: Instant,
-    _permit: OwnedSemaphorePermit,
+    pub(crate) time: TimeLimit,
+    _place: Place,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        metrics::gauge!("logmill_queries_running").decrement(1.0);
         let seconds = self.begun.elapsed().as_secs_f64();
         metrics::histogram!("logmill_query_seconds", "kind" => self.kind).record(seconds);
     }
@@ -96,14 +116,12 @@ impl Engine {
         let environment = Environment::new(&store, &limits, threads)
             .map_err(|error| internal(error.to_string()))?;
         store.set_delete_matcher(Arc::new(Matcher::new(&store, environment.state())));
-        let permits = usize::try_from(limits.max_concurrent).unwrap_or(Semaphore::MAX_PERMITS);
-        let permits = Arc::new(Semaphore::new(permits.clamp(1, Semaphore::MAX_PERMITS)));
         let inner = Inner {
             store,
+            admission: Admission::new(&limits),
             limits,
             cursor_key,
             environment,
-            permits,
             tails: Places::default(),
         };
         Ok(Self {
@@ -118,75 +136,87 @@ impl Engine {
             .expect("it is only taken when the engine is dropped")
     }
 
-    /// The rows of an execution, as they are made.
-    fn answer(&self, execution: Execution, timeout: Duration, running: Running) -> SqlAnswer {
-        let (schema, stats) = (execution.plan.schema(), execution.stats.clone());
-        let bounds = Bounds {
-            timeout,
-            rows: self.inner.limits.max_rows,
-        };
-        let answer = Answer::start(self.runtime().handle(), execution, bounds, running);
-        SqlAnswer {
-            schema,
-            batches: Box::pin(answer),
-            stats,
-        }
-    }
-
     /// Runs a step of a query on the query's threads, within its time.
     async fn run<T: Send + 'static>(
         &self,
-        timeout: Duration,
+        time: TimeLimit,
         step: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
         let mut task = AbortOnDrop(self.runtime().spawn(step.in_current_span()));
-        let outcome = match tokio::time::timeout(timeout, &mut task.0).await {
+        let outcome = match tokio::time::timeout_at(time.deadline, &mut task.0).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(panicked)) => Err(Error::Engine {
                 kind: ErrorKind::Internal,
                 message: format!("a query task: {panicked}"),
             }),
-            Err(_elapsed) => {
-                let limit_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
-                Err(Error::Timeout { limit_ms })
-            }
+            Err(_elapsed) => Err(time.exceeded()),
         };
         outcome.inspect_err(count_failure)
     }
-}
 
-impl Engine {
     /// Answers a question whose answer is given when it is whole.
     async fn whole<T, S>(
         &self,
-        kind: &'static str,
-        timeout_ms: Option<u64>,
+        question: Question,
         step: impl FnOnce(Arc<Inner>, Instant) -> S,
     ) -> Result<T>
     where
         T: Send + 'static,
         S: Future<Output = Result<T>> + Send + 'static,
     {
-        let begun = Instant::now();
-        let running = self.inner.begin(kind, begun)?;
-        let step = step(self.inner.clone(), begun);
+        let running = self.inner.begin(&question).await?;
+        let time = running.time;
+        let step = step(self.inner.clone(), running.begun);
         let step = async move {
             let _running = running;
             step.await
         };
-        self.run(self.inner.timeout(timeout_ms), step).await
+        self.run(time, step).await
+    }
+
+    /// Answers a question with rows as they are made.
+    async fn streamed<S>(
+        &self,
+        question: Question,
+        step: impl FnOnce(Arc<Inner>, Instant) -> S,
+    ) -> Result<RecordStream>
+    where
+        S: Future<Output = Result<Execution>> + Send + 'static,
+    {
+        let running = self.inner.begin(&question).await?;
+        let step = step(self.inner.clone(), running.begun);
+        let mut execution = self.run(running.time, step).await?;
+        let (schema, stats) = (execution.plan.schema(), execution.stats.clone());
+        let warnings = std::mem::take(&mut execution.warnings);
+        let max_rows = self.inner.limits.max_rows;
+        let answer = Answer::start(self.runtime().handle(), execution, max_rows, running);
+        Ok(RecordStream {
+            schema,
+            batches: Box::pin(answer),
+            warnings,
+            stats,
+        })
+    }
+}
+
+/// What SQL answers with has no warnings.
+fn sql_answer(stream: RecordStream) -> SqlAnswer {
+    SqlAnswer {
+        schema: stream.schema,
+        batches: stream.batches,
+        stats: stream.stats,
     }
 }
 
 impl Engine {
     /// The plan of a LogsQL query, for people: an operator a line, the last first. Subqueries in its filters are run.
     pub async fn explain(&self, query: LogsQlQuery) -> Result<String> {
-        let timeout_ms = query.timeout_ms;
+        let question = Question::new("explain", &query.tenant, query.timeout_ms);
         let step = |inner: Arc<Inner>, _begun| async move {
             let (_session, plan) = inner.logsql_plan(&query).await?;
             Ok(displayable(plan.as_ref()).indent(false).to_string())
         };
-        self.whole("explain", timeout_ms, step).await
+        self.whole(question, step).await
     }
 }
 
@@ -200,23 +230,15 @@ impl Drop for Engine {
 }
 
 impl Inner {
-    fn begin(&self, kind: &'static str, begun: Instant) -> Result<Running> {
-        let permit = self
-            .permits
-            .clone()
-            .try_acquire_owned()
-            .map_err(|_none_left| {
-                let error = Error::TooManyQueries {
-                    running: self.limits.max_concurrent,
-                };
-                count_failure(&error);
-                error
-            })?;
-        metrics::gauge!("logmill_queries_running").increment(1.0);
+    /// Lets a query in, when it is its turn; waiting is part of its time.
+    async fn begin(&self, question: &Question) -> Result<Running> {
+        let time = TimeLimit::from_now(self.timeout(question.timeout_ms));
+        let place = self.admission.enter(&question.tenant, time).await;
         Ok(Running {
-            kind,
-            begun,
-            _permit: permit,
+            kind: question.kind,
+            begun: Instant::now(),
+            time,
+            _place: place.inspect_err(count_failure)?,
         })
     }
 
@@ -286,11 +308,7 @@ impl Inner {
 
     /// Plans a stream of records: what follows the cursor's group is not split by content, so a stream that
     /// continues a page begins after the page's last time.
-    async fn record_stream(
-        &self,
-        mut query: LogQuery,
-        begun: Instant,
-    ) -> Result<(Execution, Vec<String>)> {
+    async fn record_stream(&self, mut query: LogQuery, begun: Instant) -> Result<Execution> {
         check_limit(query.limit, self.limits.max_rows)?;
         if query.cursor.is_some() {
             let message =
@@ -318,8 +336,9 @@ impl Inner {
             .records(conditions, &columns, Some(first))
             .await
             .map_err(|error| self.translate(&error))?;
-        let execution = self.execute(session, plan, begun)?;
-        Ok((execution, warnings))
+        let mut execution = self.execute(session, plan, begun)?;
+        execution.warnings = warnings;
+        Ok(execution)
     }
 
     async fn sql(&self, query: SqlQuery, begun: Instant) -> Result<Execution> {
@@ -398,6 +417,7 @@ impl Inner {
             plan,
             batches,
             stats: StatsHandle::default(),
+            warnings: Vec::new(),
             begun,
             memory_limit: self.limits.memory_max_bytes,
         })
@@ -419,76 +439,34 @@ pub(crate) fn check_limit(limit: u64, most: u64) -> Result<()> {
 #[async_trait]
 impl QueryEngine for Engine {
     async fn query(&self, query: LogQuery) -> Result<Page> {
-        let begun = Instant::now();
-        let _running = self.inner.begin("query", begun)?;
-        let inner = self.inner.clone();
-        let timeout = inner.timeout(query.timeout_ms);
-        self.run(timeout, async move { inner.page(query, begun).await })
-            .await
+        let question = Question::new("query", &query.selection.tenant, query.timeout_ms);
+        let step = |inner: Arc<Inner>, begun| async move { inner.page(query, begun).await };
+        self.whole(question, step).await
     }
 
     async fn query_stream(&self, query: LogQuery) -> Result<RecordStream> {
-        let begun = Instant::now();
-        let running = self.inner.begin("stream", begun)?;
-        let inner = self.inner.clone();
-        let timeout = inner.timeout(query.timeout_ms);
-        let step = async move { inner.record_stream(query, begun).await };
-        let (execution, warnings) = self.run(timeout, step).await?;
-        let (schema, stats) = (execution.plan.schema(), execution.stats.clone());
-        let bounds = Bounds {
-            timeout,
-            rows: self.inner.limits.max_rows,
-        };
-        let answer = Answer::start(self.runtime().handle(), execution, bounds, running);
-        Ok(RecordStream {
-            schema,
-            batches: Box::pin(answer),
-            warnings,
-            stats,
-        })
+        let question = Question::new("stream", &query.selection.tenant, query.timeout_ms);
+        let step =
+            |inner: Arc<Inner>, begun| async move { inner.record_stream(query, begun).await };
+        self.streamed(question, step).await
     }
 
     async fn logsql(&self, query: LogsQlQuery) -> Result<RecordStream> {
-        let begun = Instant::now();
-        let running = self.inner.begin("logsql", begun)?;
-        let inner = self.inner.clone();
-        let timeout = inner.timeout(query.timeout_ms);
-        let step = async move { inner.logsql(query, begun).await };
-        let execution = self.run(timeout, step).await?;
-        let (schema, stats) = (execution.plan.schema(), execution.stats.clone());
-        let bounds = Bounds {
-            timeout,
-            rows: self.inner.limits.max_rows,
-        };
-        let answer = Answer::start(self.runtime().handle(), execution, bounds, running);
-        Ok(RecordStream {
-            schema,
-            batches: Box::pin(answer),
-            warnings: Vec::new(),
-            stats,
-        })
+        let question = Question::new("logsql", &query.tenant, query.timeout_ms);
+        let step = |inner: Arc<Inner>, begun| async move { inner.logsql(query, begun).await };
+        self.streamed(question, step).await
     }
 
     async fn sql(&self, query: SqlQuery) -> Result<SqlAnswer> {
-        let begun = Instant::now();
-        let running = self.inner.begin("sql", begun)?;
-        let inner = self.inner.clone();
-        let timeout = inner.timeout(query.timeout_ms);
-        let execution = self
-            .run(timeout, async move { inner.sql(query, begun).await })
-            .await?;
-        Ok(self.answer(execution, timeout, running))
+        let question = Question::new("sql", &query.tenant, query.timeout_ms);
+        let step = |inner: Arc<Inner>, begun| async move { inner.sql(query, begun).await };
+        self.streamed(question, step).await.map(sql_answer)
     }
 
     async fn postgres(&self, query: PostgresQuery) -> Result<SqlAnswer> {
-        let begun = Instant::now();
-        let running = self.inner.begin("postgres", begun)?;
-        let inner = self.inner.clone();
-        let timeout = inner.timeout(query.timeout_ms);
-        let execution = self
-            .run(timeout, async move { inner.postgres(query, begun).await })
-            .await?;
-        Ok(self.answer(execution, timeout, running))
+        let question = Question::new("postgres", &query.tenant, query.timeout_ms);
+        let step = |inner: Arc<Inner>, begun| async move { inner.postgres(query, begun).await };
+        self.streamed(question, step).await.map(sql_answer)
     }
 
     async fn postgres_shape(
@@ -497,55 +475,55 @@ impl QueryEngine for Engine {
         sql: String,
         declared: Vec<Option<DataType>>,
     ) -> Result<SqlShape> {
-        let _running = self.inner.begin("shape", Instant::now())?;
-        let inner = self.inner.clone();
-        let shape = async move {
+        let question = Question::new("shape", &tenant, None);
+        let step = |inner: Arc<Inner>, _begun| async move {
             let session = inner.session_of(&tenant)?;
             let limit = inner.limits.memory_max_bytes;
             postgres::shape(&session, &sql, &declared, limit).await
         };
-        self.run(self.inner.timeout(None), shape).await
+        self.whole(question, step).await
     }
 
     async fn histogram(&self, query: HistogramQuery) -> Result<Histogram> {
-        let timeout_ms = query.timeout_ms;
+        let question = Question::new("histogram", &query.selection.tenant, query.timeout_ms);
         let step = |inner: Arc<Inner>, begun| async move { inner.histogram(query, begun).await };
-        self.whole("histogram", timeout_ms, step).await
+        self.whole(question, step).await
     }
 
     async fn facets(&self, query: FacetsQuery) -> Result<Facets> {
-        let timeout_ms = query.timeout_ms;
+        let question = Question::new("facets", &query.selection.tenant, query.timeout_ms);
         let step = |inner: Arc<Inner>, begun| async move { inner.facets(query, begun).await };
-        self.whole("facets", timeout_ms, step).await
+        self.whole(question, step).await
     }
 
     async fn fields(&self, query: FieldsQuery) -> Result<Fields> {
-        let timeout_ms = query.timeout_ms;
+        let question = Question::new("fields", &query.selection.tenant, query.timeout_ms);
         let step = |inner: Arc<Inner>, begun| async move { inner.fields(query, begun).await };
-        self.whole("fields", timeout_ms, step).await
+        self.whole(question, step).await
     }
 
     async fn field_values(&self, query: FieldValuesQuery) -> Result<FieldValues> {
-        let timeout_ms = query.timeout_ms;
+        let question = Question::new("values", &query.selection.tenant, query.timeout_ms);
         let step = |inner: Arc<Inner>, begun| async move { inner.field_values(query, begun).await };
-        self.whole("values", timeout_ms, step).await
+        self.whole(question, step).await
     }
 
     async fn context(&self, query: ContextQuery) -> Result<Context> {
-        let timeout_ms = query.timeout_ms;
+        let question = Question::new("context", &query.selection.tenant, query.timeout_ms);
         let step = |inner: Arc<Inner>, begun| async move { inner.context(query, begun).await };
-        self.whole("context", timeout_ms, step).await
+        self.whole(question, step).await
     }
 
     async fn patterns(&self, query: PatternsQuery) -> Result<Patterns> {
-        let timeout_ms = query.timeout_ms;
+        let question = Question::new("patterns", &query.selection.tenant, query.timeout_ms);
         let step = |inner: Arc<Inner>, begun| async move { inner.patterns(query, begun).await };
-        self.whole("patterns", timeout_ms, step).await
+        self.whole(question, step).await
     }
 
     async fn tail(&self, query: TailQuery) -> Result<Tail> {
+        let question = Question::new("tail", &query.selection.tenant, None);
         let runtime = self.runtime().handle().clone();
         let step = |inner: Arc<Inner>, _begun| inner.tail(query, runtime);
-        self.whole("tail", None, step).await
+        self.whole(question, step).await
     }
 }

@@ -1,6 +1,8 @@
 //! SQL functions of ours.
 
 mod count_distinct;
+mod group_by_hash;
+mod hash_set;
 mod json;
 mod matches;
 mod overflow;
@@ -12,6 +14,7 @@ use std::sync::Arc;
 use datafusion::logical_expr::ScalarUDF;
 
 pub(crate) use count_distinct::{DistinctByHash, count_distinct};
+pub(crate) use group_by_hash::GroupByHash;
 pub(crate) use json::JsonOperators;
 pub(crate) use overflow::overflow_get;
 pub(crate) use pattern::message_pattern;

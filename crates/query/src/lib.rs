@@ -3,6 +3,9 @@
 //! Invariant: this is the only crate that knows DataFusion, and nothing of it shows outside. Queries run on threads of
 //! their own; an answer comes through a bounded channel, and dropping it stops the query.
 
+mod admission;
+mod barriers;
+mod compiled;
 mod cooperation;
 mod counts;
 mod cursor;

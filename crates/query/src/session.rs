@@ -26,10 +26,11 @@ use logmill_query_api::QueryLimits;
 use logmill_store::{LogTable, Snapshot, Store};
 use tracing::Instrument;
 
+use crate::barriers::Barriers;
 use crate::cooperation::CooperativeJoins;
 use crate::counts::CountsFromRollups;
 use crate::first::FirstByTime;
-use crate::functions::{self, DistinctByHash};
+use crate::functions::{self, DistinctByHash, GroupByHash};
 use crate::postgres::PgCatalog;
 use crate::scan::{MatchCache, SegmentScan};
 use crate::schema_tables::InformationSchema;
@@ -161,14 +162,13 @@ fn state(threads: usize) -> SessionState {
         .with_create_default_catalog_and_schema(false)
         .with_default_catalog_and_schema(CATALOG.0, CATALOG.1);
     let options = config.options_mut();
-    options.execution.parquet.pushdown_filters = true;
-    options.execution.parquet.reorder_filters = true;
     options.execution.time_zone = Some("+00:00".to_owned());
     // Scans are dealt out by what is left of them after pruning.
-    options.optimizer.repartition_file_scans = false;
     options.optimizer.enable_round_robin_repartition = false;
-    // Scans were given their filters when they were planned. Pushing down what is left would have them checked twice,
-    // in the file's unit of time, and nowhere else.
+    // Members of structs are taken out where they are computed, never read; and of two columns of a projection that are the
+    // same one, the rules that move this below unions, joins and sorts make a plan that is refused (DataFusion 55).
+    options.optimizer.enable_leaf_expression_pushdown = false;
+    // Scans were given their filters when they were planned: there is nothing left to push down.
     let mut rules = PhysicalOptimizer::new().rules;
     let first = rules
         .iter()
@@ -180,6 +180,7 @@ fn state(threads: usize) -> SessionState {
     let mut builder = SessionStateBuilder::new()
         .with_config(config)
         .with_default_features()
+        .with_analyzer_rule(Arc::new(Barriers))
         .with_optimizer_rules(optimizer_rules())
         .with_physical_optimizer_rules(rules);
     builder
@@ -209,6 +210,8 @@ fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     rules.insert(at, Arc::new(CountsFromRollups));
     // Before the usual rule makes groups of them.
     rules.insert(at, Arc::new(DistinctByHash));
+    // What rollups do not count.
+    rules.push(Arc::new(GroupByHash));
     rules
 }
 

@@ -3,7 +3,6 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
@@ -14,9 +13,10 @@ use logmill_query_api::{Error, Result, StatsHandle};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+use tokio::time::{Sleep, sleep_until, timeout_at};
 use tracing::Instrument;
 
+use crate::admission::TimeLimit;
 use crate::engine::Running;
 use crate::errors::translate;
 use crate::session::Session;
@@ -40,30 +40,18 @@ pub(crate) struct Execution {
     pub(crate) plan: Arc<dyn ExecutionPlan>,
     pub(crate) batches: SendableRecordBatchStream,
     pub(crate) stats: StatsHandle,
+    /// What whoever asked should know.
+    pub(crate) warnings: Vec<String>,
     pub(crate) begun: std::time::Instant,
     pub(crate) memory_limit: u64,
-}
-
-/// The bounds of an answer.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Bounds {
-    pub(crate) timeout: Duration,
-    pub(crate) rows: u64,
-}
-
-impl Bounds {
-    /// The error of a query that takes longer.
-    fn exceeded(&self) -> Error {
-        let limit_ms = u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX);
-        Error::Timeout { limit_ms }
-    }
 }
 
 /// The answer as its reader sees it: bounded in rows and in time; dropping it stops the query.
 pub(crate) struct Answer {
     receive: mpsc::Receiver<Result<RecordBatch>>,
+    time: TimeLimit,
     deadline: Pin<Box<Sleep>>,
-    bounds: Bounds,
+    max_rows: u64,
     rows: u64,
     ended: bool,
     task: AbortOnDrop<Result<()>>,
@@ -74,31 +62,32 @@ impl Answer {
     pub(crate) fn start(
         handle: &Handle,
         execution: Execution,
-        bounds: Bounds,
+        max_rows: u64,
         running: Running,
     ) -> Self {
         let (send, receive) = mpsc::channel(WAITING_BATCHES);
-        let deadline = tokio::time::Instant::from_std(execution.begun + bounds.timeout);
+        let time = running.time;
         let task = async move {
             // A reader that stalls must not keep the query's place and memory for ever.
             let _running = running;
-            let run = timeout_at(deadline, run(execution, send)).await;
-            run.map_err(|_elapsed| bounds.exceeded())
+            let run = timeout_at(time.deadline, run(execution, send)).await;
+            run.map_err(|_elapsed| time.exceeded())
         };
         let task = task.instrument(tracing::debug_span!("execute"));
-        Self::of(receive, handle.spawn(task), deadline, bounds)
+        Self::of(receive, handle.spawn(task), time, max_rows)
     }
 
     fn of(
         receive: mpsc::Receiver<Result<RecordBatch>>,
         task: JoinHandle<Result<()>>,
-        deadline: Instant,
-        bounds: Bounds,
+        time: TimeLimit,
+        max_rows: u64,
     ) -> Self {
         Self {
             receive,
-            deadline: Box::pin(sleep_until(deadline)),
-            bounds,
+            time,
+            deadline: Box::pin(sleep_until(time.deadline)),
+            max_rows,
             rows: 0,
             ended: false,
             task: AbortOnDrop(task),
@@ -153,8 +142,8 @@ impl Stream for Answer {
         match self.receive.poll_recv(context) {
             Poll::Ready(Some(Ok(batch))) => {
                 self.rows += batch.num_rows() as u64;
-                if self.rows > self.bounds.rows {
-                    let limit = self.bounds.rows;
+                if self.rows > self.max_rows {
+                    let limit = self.max_rows;
                     return self.end(Error::TooManyRows { limit });
                 }
                 Poll::Ready(Some(Ok(batch)))
@@ -170,7 +159,7 @@ impl Stream for Answer {
             },
             Poll::Pending => match self.deadline.as_mut().poll(context) {
                 Poll::Ready(()) => {
-                    let error = self.bounds.exceeded();
+                    let error = self.time.exceeded();
                     self.end(error)
                 }
                 Poll::Pending => Poll::Pending,
@@ -181,6 +170,8 @@ impl Stream for Answer {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[tokio::test]
@@ -191,11 +182,8 @@ mod tests {
             send.send(Ok(batch)).await.unwrap();
             panic!("a bug");
         });
-        let bounds = Bounds {
-            timeout: Duration::from_secs(60),
-            rows: 10,
-        };
-        let mut answer = Answer::of(receive, task, Instant::now() + bounds.timeout, bounds);
+        let time = TimeLimit::from_now(Duration::from_secs(60));
+        let mut answer = Answer::of(receive, task, time, 10);
         assert!(answer.next().await.unwrap().is_ok());
         let error = answer.next().await.unwrap().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Internal);

@@ -9,7 +9,6 @@ use arrow_select::filter::filter_record_batch;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{DFSchema, Result};
-use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
@@ -20,9 +19,10 @@ use datafusion::physical_plan::union::UnionExec;
 use logmill_model::{TenantId, TimeRange, field};
 use logmill_query_api::Order;
 use logmill_schema::TableSchema;
-use logmill_segment::GRANULE_ROWS;
-use logmill_store::{LogTable, RowOrder, RowSelection, SegmentHandle, Snapshot};
+use logmill_segment::{GRANULE_ROWS, ValueCounts};
+use logmill_store::{LogTable, MemtableBatch, RowOrder, RowSelection, SegmentHandle, Snapshot};
 
+use crate::compiled::adapted;
 use crate::counts::Cells;
 use crate::pruning;
 use crate::records::First;
@@ -93,36 +93,37 @@ impl LogsTable {
             .snapshot
             .memtable
             .iter()
-            .map(|batch| granules(batch.num_rows() as u64));
+            .map(|batch| granules(batch.rows().num_rows() as u64));
         segments.sum::<u64>() + memory.sum::<u64>()
     }
 
-    /// Counts what is in memory as looked at.
-    fn count_memory(&self) {
-        for batch in &self.snapshot.memtable {
-            let rows = batch.num_rows() as u64;
+    /// Counts batches in memory as looked at.
+    fn count_memory(&self, memory: &[MemtableBatch]) {
+        for batch in memory {
+            let rows = batch.rows().num_rows() as u64;
             self.counts().add(rows, granules(rows));
         }
     }
 
-    /// Reads what in memory satisfies all filters.
+    /// Reads what of batches in memory satisfies all filters.
     fn memtable_scan(
         &self,
+        memory: &[MemtableBatch],
         schema: &SchemaRef,
         state: &dyn Session,
         filters: &[Expr],
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-        if self.snapshot.memtable.is_empty() {
+        if memory.is_empty() {
             return Ok(None);
         }
         let predicate = Predicate::new(state, filters, &self.schema)?;
         let partitions = state.config().target_partitions();
-        self.count_memory();
-        let per_partition = self.snapshot.memtable.len().div_ceil(partitions.max(1));
-        let partitions = self.snapshot.memtable.chunks(per_partition).map(|batches| {
+        self.count_memory(memory);
+        let per_partition = memory.len().div_ceil(partitions.max(1));
+        let partitions = memory.chunks(per_partition).map(|batches| {
             let partition = MemtablePartition {
                 schema: schema.clone(),
-                batches: batches.to_vec(),
+                batches: batches.iter().map(|batch| batch.rows().clone()).collect(),
                 predicate: predicate.clone(),
             };
             Arc::new(partition) as Arc<dyn PartitionStream>
@@ -216,10 +217,15 @@ impl LogsTable {
             let Snapshot {
                 segments, memtable, ..
             } = &self.snapshot;
-            self.count_memory();
-            return self.segments.first(segments, memtable, &asked, first).await;
+            self.count_memory(memtable);
+            let memory = memtable.iter().map(|batch| batch.rows().clone());
+            return self
+                .segments
+                .first(segments, memory.collect(), &asked, first)
+                .await;
         }
-        let memory = self.memtable_scan(&projected, state, filters)?;
+        let memory = &self.snapshot.memtable;
+        let memory = self.memtable_scan(memory, &projected, state, filters)?;
         let segments = match &self.rows {
             Some(rows) => self.row_scan(rows, &projected, &asked, first)?,
             None => self.segments.plans(&self.snapshot.segments, &asked).await?,
@@ -263,13 +269,24 @@ impl LogsTable {
         Ok(cells)
     }
 
-    /// Plans of time, level and service of the rows of some segments, and of what is in memory, that may be in `range`
-    /// and satisfy `filters`.
+    /// The values of a segment's columns; none where it does not say them.
+    pub(crate) async fn values(
+        &self,
+        segment: &Arc<SegmentHandle>,
+    ) -> Result<Option<Arc<ValueCounts>>> {
+        let source = self.segments.objects.source(&segment.row().path)?;
+        let (values, bytes) = self.open(segment).await?.values(&source).await?;
+        self.counts().bytes.fetch_add(bytes, Ordering::Relaxed);
+        Ok(values)
+    }
+
+    /// Plans of time, level and service of the rows of some segments, and of batches in memory, that may be in `range` and
+    /// satisfy `filters`.
     pub(crate) async fn rows_of(
         &self,
         state: &dyn Session,
         segments: &[Arc<SegmentHandle>],
-        memory: bool,
+        memory: &[MemtableBatch],
         range: TimeRange,
         filters: &[Expr],
     ) -> Result<Vec<Arc<dyn ExecutionPlan>>> {
@@ -293,10 +310,8 @@ impl LogsTable {
             .await?
             .into_iter()
             .collect();
-        if memory {
-            let projected = Arc::new(self.schema.project(&projection)?);
-            plans.extend(self.memtable_scan(&projected, state, filters)?);
-        }
+        let projected = Arc::new(self.schema.project(&projection)?);
+        plans.extend(self.memtable_scan(memory, &projected, state, filters)?);
         Ok(plans)
     }
 }
@@ -368,8 +383,7 @@ impl PartitionStream for MemtablePartition {
                 Some(predicate) => filtered(&batch, predicate, &schema)?,
                 None => batch,
             };
-            logmill_schema::adapt(&batch, &schema)
-                .map_err(|error| DataFusionError::External(Box::new(error)))
+            adapted(&batch, &schema)
         });
         let batches = futures::stream::iter(batches);
         Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), batches))

@@ -3,8 +3,12 @@
 //! A tail begins with a snapshot and what becomes visible after it, so that nothing is missing and nothing is there twice
 //! between the latest records and the live ones. Its filter is compiled once, and again when the tenant's columns change;
 //! a batch of which nothing matches is not copied.
+//!
+//! Every record has an id, its place in the queue. A reader that comes back with one is told first what became visible
+//! meanwhile, as long as memory has it: those batches go the way of those that arrive.
 
 mod filter;
+mod ids;
 mod places;
 mod queue;
 
@@ -25,6 +29,7 @@ use crate::session::Session;
 use crate::stream::AbortOnDrop;
 
 use filter::LiveFilter;
+use ids::Ids;
 use queue::Writer;
 
 pub(crate) use places::Places;
@@ -37,19 +42,29 @@ impl Inner {
         let place = self
             .tails
             .take(&query.selection.tenant, limits.max_per_tenant)?;
-        let (snapshot, follower) = self.store.follow_tenant(&query.selection.tenant);
-        let table = snapshot.schema.clone();
-        let session = self.environment.session(&query.selection.tenant, snapshot);
+        let tenant = &query.selection.tenant;
+        let ids = Ids::of(tenant, &self.cursor_key);
+        let told = query.after.as_deref().and_then(|id| ids.position(id));
+        let following = self.store.follow_tenant(tenant, told);
+        let is_whole = following.is_whole && told.is_some() == query.after.is_some();
+        let follower = following.follower;
+        let begin = follower.told();
+        let table = following.snapshot.schema.clone();
+        let session = self.environment.session(tenant, following.snapshot);
         let session = session.map_err(|error| self.translate(&error))?;
         // What subqueries find now is what counts for as long as the tail lasts.
         let selection = self.without_subqueries(&session, &table, &query.selection);
         let selection = selection.await?.into_owned();
-        let fields = query.fields;
+        let backfill = if query.after.is_some() {
+            0
+        } else {
+            query.backfill
+        };
         let query = LogQuery {
             selection,
-            fields,
+            fields: query.fields,
             order: Order::Desc,
-            limit: query.backfill,
+            limit: backfill,
             cursor: None,
             timeout_ms: None,
         };
@@ -57,7 +72,10 @@ impl Inner {
         let state = self.environment.state();
         let filter = LiveFilter::new(state, query.clone(), table.as_ref().clone());
         let filter = filter.map_err(|error| self.translate(&error))?;
-        let (writer, reader) = queue::queue(limits.queue_bytes);
+        let (writer, reader) = queue::queue(limits.queue_bytes, begin);
+        if !is_whole {
+            writer.miss(None, false);
+        }
         let inner = self.clone();
         let task = AbortOnDrop(runtime.spawn(async move {
             if let Err(error) = follow(follower, filter, &writer).await {
@@ -69,15 +87,23 @@ impl Inner {
         let latest = self.latest(&session, &table, &query).await;
         let latest = latest.map_err(|error| self.translate(&error))?;
         let latest = latest.into_iter().rev().map(reversed);
-        let latest = latest.map(|batch| batch.map(TailEvent::Records));
+        let latest = latest.map(|batch| {
+            let ids = Vec::new();
+            batch.map(|batch| TailEvent::Records { batch, ids })
+        });
         let keep_alive = Duration::from_millis(limits.keep_alive_ms.max(KEEP_ALIVE_MIN_MS));
-        let live = reader.events(keep_alive, task);
+        let id = ids.id(begin);
+        let live = reader.events(keep_alive, ids, task);
         let events = futures::stream::iter(latest).chain(live).map(move |event| {
             let _until_the_end = &place;
             event.inspect(count)
         });
         let events: TailEvents = Box::pin(events);
-        Ok(Tail { events, warnings })
+        Ok(Tail {
+            events,
+            id,
+            warnings,
+        })
     }
 
     /// The latest records that are there, the newest first.
@@ -113,12 +139,13 @@ async fn follow(
 ) -> datafusion::common::Result<()> {
     while let Some(followed) = follower.next().await {
         match followed {
-            Followed::Batch(batch) => {
+            Followed::Batch(first, batch) => {
                 if let Some(found) = filter.matching(&batch)? {
-                    queue.push(found, |rows| filter.take(&batch, rows))?;
+                    queue.push(first, found, |rows| filter.take(&batch, rows))?;
                 }
+                queue.seen(follower.told());
             }
-            Followed::Missed(rows) => queue.miss(rows, false),
+            Followed::Missed(rows) => queue.miss(Some(rows), false),
         }
     }
     Ok(())
@@ -135,13 +162,13 @@ fn reversed(batch: RecordBatch) -> Result<RecordBatch> {
 
 fn count(event: &TailEvent) {
     match event {
-        TailEvent::Records(batch) => {
+        TailEvent::Records { batch, .. } => {
             let records = batch.num_rows() as u64;
             metrics::counter!("logmill_tail_records_total").increment(records);
         }
         TailEvent::Missed { records, .. } => {
-            metrics::counter!("logmill_tail_missed_records_total").increment(*records);
+            metrics::counter!("logmill_tail_missed_records_total").increment(records.unwrap_or(0));
         }
-        TailEvent::Idle => {}
+        TailEvent::Idle { .. } => {}
     }
 }

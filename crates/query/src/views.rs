@@ -8,6 +8,7 @@ mod histogram;
 mod patterns;
 mod text;
 mod values;
+mod whole;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -25,6 +26,7 @@ use logmill_query_api::{
     ViewLimits,
 };
 use logmill_schema::TableSchema;
+use logmill_store::Snapshot;
 use tracing::Instrument;
 
 use crate::engine::{Inner, check_limit};
@@ -101,6 +103,16 @@ impl Inner {
         })
     }
 
+    /// A session over what is left to be read, if anything is.
+    fn session_over(
+        &self,
+        rest: Option<Snapshot>,
+        selection: &Selection,
+    ) -> ApiResult<Option<Session>> {
+        let session = rest.map(|rest| self.environment.session(&selection.tenant, rest));
+        session.transpose().map_err(|error| self.translate(&error))
+    }
+
     pub(crate) async fn histogram(
         &self,
         query: HistogramQuery,
@@ -117,7 +129,10 @@ impl Inner {
         check_limit(query.limit, self.limits.views.max_values)?;
         let view = self.view(&query.selection, begun).await?;
         let columns = view.facet_columns(query.fields.as_deref())?;
-        let facets = view.facets(columns, query.limit).await;
+        let known = view.known_facets(&query.selection, &columns).await;
+        let (known, rest) = known.map_err(|error| self.translate(&error))?;
+        let scanned = self.session_over(rest, &query.selection)?;
+        let facets = view.facets(columns, known, scanned, query.limit).await;
         facets.map_err(|error| self.translate(&error))
     }
 
@@ -125,13 +140,7 @@ impl Inner {
         let view = self.view(&query.selection, begun).await?;
         // What files say of themselves need not be read; what they do not say is a snapshot of its own.
         let (known, rest) = view.known_counts(&query.selection).await;
-        let scanned = match rest {
-            Some(rest) => {
-                let session = self.environment.session(&query.selection.tenant, rest);
-                Some(session.map_err(|error| self.translate(&error))?)
-            }
-            None => None,
-        };
+        let scanned = self.session_over(rest, &query.selection)?;
         let fields = view.fields(known, scanned).await;
         fields.map_err(|error| self.translate(&error))
     }

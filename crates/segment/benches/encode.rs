@@ -12,8 +12,8 @@ use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use logmill_schema::ColumnType;
 use logmill_segment::{
-    ColumnSeed, Rollup, RowGroupBytes, SegmentFile, SegmentOptions, SegmentWriter, TokenIndex,
-    encode, ordered, token_hash, token_hashes,
+    Blocks, ColumnSeed, Newest, Rollup, RowGroupBytes, SegmentFile, SegmentOptions, SegmentWriter,
+    TokenIndex, ValueCounts, encode, ordered, token_hash, token_hashes,
 };
 
 #[allow(clippy::cast_precision_loss, reason = "small numbers")]
@@ -135,9 +135,21 @@ fn merge(criterion: &mut Criterion) {
     let range = file.index_range().expect("it has an index");
     let index = &bytes[range.start as usize..range.end as usize];
     let location = file.metadata().rollup.clone().expect("it has a rollup");
-    let end = location.offset + location.bytes;
-    let rollup = Rollup::read(&location, &bytes[location.offset as usize..end as usize]);
+    let block = |offset: u64, length: u64| &bytes[offset as usize..(offset + length) as usize];
+    let rollup = Rollup::read(&location, block(location.offset, location.bytes));
     let rollup = rollup.expect("it is whole");
+    let location = file.metadata().newest.clone().expect("it has one");
+    let newest = block(location.block.offset, location.block.bytes);
+    let newest = Newest::read(&location, newest).expect("it is whole");
+    let location = file.metadata().values.clone().expect("it has them");
+    let values = ValueCounts::read(&location, block(location.offset, location.bytes));
+    let values = values.expect("it is whole");
+    let blocks = Blocks {
+        index,
+        rollup: &rollup,
+        newest: Some(&newest),
+        values: Some(&values),
+    };
     let sample = file.decode_row_group(
         0,
         &RowGroupBytes {
@@ -163,7 +175,7 @@ fn merge(criterion: &mut Criterion) {
                         bytes: bytes.clone(),
                     })
                 };
-                let copied = writer.copy(&file, index, &rollup, row_group);
+                let copied = writer.copy(&file, &blocks, row_group);
                 copied.expect("it is whole");
             }
             writer.finish().expect("it can end")

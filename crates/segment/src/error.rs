@@ -36,6 +36,12 @@ pub enum Error {
     /// The rollup cannot be made or read.
     #[error("segment: the rollup: {0}")]
     Rollup(String),
+    /// The block of the newest records cannot be made or read.
+    #[error("segment: the newest records: {0}")]
+    Newest(String),
+    /// The counts of values cannot be made or read.
+    #[error("segment: the counts of values: {0}")]
+    Values(String),
     /// The bytes are not a segment of ours.
     #[error("not a segment: {0}")]
     NotASegment(String),
@@ -56,9 +62,12 @@ impl Error {
     pub const fn kind(&self) -> ErrorKind {
         match self {
             Self::Empty | Self::Adapt(_) | Self::Arrow { .. } => ErrorKind::Internal,
-            Self::Parquet { .. } | Self::NotASegment(_) | Self::Index(_) | Self::Rollup(_) => {
-                ErrorKind::Corrupt
-            }
+            Self::Parquet { .. }
+            | Self::NotASegment(_)
+            | Self::Index(_)
+            | Self::Rollup(_)
+            | Self::Newest(_)
+            | Self::Values(_) => ErrorKind::Corrupt,
             Self::TooNew { .. } => ErrorKind::Internal,
         }
     }

@@ -41,6 +41,41 @@ impl<'a> Columns<'a> {
         self.by_name.get(name)
     }
 
+    /// Some rows as one batch of `schema`, which has plain text where the columns have dictionaries.
+    pub(crate) fn take(&self, schema: &SchemaRef, rows: &[Position]) -> Result<RecordBatch> {
+        let places = indices(rows);
+        let columns = schema
+            .fields()
+            .iter()
+            .map(|field| match self.get(field.name()) {
+                Some(Column::Texts(texts)) => {
+                    let texts = rows.iter().map(|at| texts.get(at));
+                    Ok(Arc::new(texts.collect::<StringArray>()) as ArrayRef)
+                }
+                Some(Column::Dictionary(dictionary)) => {
+                    let texts = rows.iter().map(|at| dictionary.get(at));
+                    Ok(Arc::new(texts.collect::<StringArray>()) as ArrayRef)
+                }
+                Some(Column::Plain(arrays)) => gather(arrays, &places),
+                None => Ok(new_null_array(field.data_type(), rows.len())),
+            })
+            .collect::<Result<Vec<_>>>()?;
+        RecordBatch::try_new(schema.clone(), columns).map_err(|source| Error::Arrow {
+            operation: "gathering rows",
+            source,
+        })
+    }
+
+    /// Bytes of all texts of a row.
+    pub(crate) fn text_bytes(&self, at: &Position) -> usize {
+        let texts = self.by_name.values().filter_map(|column| match column {
+            Column::Texts(texts) => texts.get(at),
+            Column::Dictionary(dictionary) => dictionary.get(at),
+            Column::Plain(_) => None,
+        });
+        texts.map(str::len).sum()
+    }
+
     /// The column of this name, if it is a dictionary.
     pub(crate) fn dictionary(&self, name: &str) -> Option<&Dictionary> {
         match self.get(name) {
@@ -161,6 +196,13 @@ impl Dictionary {
     /// All values, in ascending order.
     pub(crate) fn values(&self) -> &[String] {
         &self.values
+    }
+
+    /// A row's text.
+    pub(crate) fn get(&self, at: &Position) -> Option<&str> {
+        self.key(at)
+            .and_then(|key| self.values.get(key as usize))
+            .map(String::as_str)
     }
 
     /// The place of a row's value among [`Dictionary::values`].

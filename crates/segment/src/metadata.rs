@@ -6,9 +6,10 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::metadata::{FileMetaData, KeyValue};
 use serde::{Deserialize, Serialize};
 
+use crate::embedded::BlockLocation;
 use crate::index::IndexLocation;
+use crate::newest::NewestLocation;
 use crate::read::guarded;
-use crate::rollup::RollupLocation;
 use crate::{Error, Result};
 
 const FORMAT_VERSION_KEY: &str = "logmill.format_version";
@@ -17,6 +18,8 @@ const MAX_TIMESTAMP_KEY: &str = "logmill.max_timestamp_ns";
 const COLUMNS_KEY: &str = "logmill.columns";
 const TOKEN_INDEX_KEY: &str = "logmill.token_index";
 const ROLLUP_KEY: &str = "logmill.rollup";
+const NEWEST_KEY: &str = "logmill.newest";
+const VALUES_KEY: &str = "logmill.values";
 
 /// What a segment says of itself in its Parquet footer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +37,11 @@ pub struct SegmentMetadata {
     /// Where the token index is; format 1 has none.
     pub token_index: Option<IndexLocation>,
     /// Where the rollup is; format 1 has none.
-    pub rollup: Option<RollupLocation>,
+    pub rollup: Option<BlockLocation>,
+    /// Where the newest records stand together; short and old segments have no such place.
+    pub newest: Option<NewestLocation>,
+    /// Where the values of columns are counted; short and old segments do not say.
+    pub values: Option<BlockLocation>,
 }
 
 /// A column, as the metadata's JSON has it.
@@ -97,7 +104,15 @@ impl SegmentMetadata {
                 .collect(),
             token_index: location(footer, TOKEN_INDEX_KEY)?,
             rollup: location(footer, ROLLUP_KEY)?,
+            newest: location(footer, NEWEST_KEY)?,
+            values: location(footer, VALUES_KEY)?,
         })
+    }
+
+    /// Where the blocks are that it names beside the token index.
+    pub fn blocks(&self) -> impl Iterator<Item = &BlockLocation> {
+        let newest = self.newest.iter().map(|newest| &newest.block);
+        self.rollup.iter().chain(newest).chain(&self.values)
     }
 
     /// The metadata as the footer has it.
@@ -111,14 +126,10 @@ impl SegmentMetadata {
             })
             .collect();
         let columns = serde_json::to_string(&columns).expect("names and types are JSON");
-        let index = self.token_index.as_ref().map(|index| {
-            let text = serde_json::to_string(index).expect("numbers are JSON");
-            KeyValue::new(TOKEN_INDEX_KEY.to_owned(), text)
-        });
-        let rollup = self.rollup.as_ref().map(|rollup| {
-            let text = serde_json::to_string(rollup).expect("numbers are JSON");
-            KeyValue::new(ROLLUP_KEY.to_owned(), text)
-        });
+        let index = place(TOKEN_INDEX_KEY, self.token_index.as_ref());
+        let rollup = place(ROLLUP_KEY, self.rollup.as_ref());
+        let newest = place(NEWEST_KEY, self.newest.as_ref());
+        let values = place(VALUES_KEY, self.values.as_ref());
         let always = [
             KeyValue::new(
                 FORMAT_VERSION_KEY.to_owned(),
@@ -134,8 +145,15 @@ impl SegmentMetadata {
             ),
             KeyValue::new(COLUMNS_KEY.to_owned(), columns),
         ];
-        always.into_iter().chain(index).chain(rollup).collect()
+        let blocks = [index, rollup, newest, values].into_iter().flatten();
+        always.into_iter().chain(blocks).collect()
     }
+}
+
+/// The place of an embedded block as the footer names it.
+fn place(key: &str, location: Option<&impl Serialize>) -> Option<KeyValue> {
+    let text = serde_json::to_string(location?).expect("numbers are JSON");
+    Some(KeyValue::new(key.to_owned(), text))
 }
 
 /// The place of an embedded block, if the footer names it.

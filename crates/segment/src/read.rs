@@ -96,7 +96,16 @@ impl SegmentFile {
             Err(source) => return Err(footer(source)),
         }
         let parquet = reader.finish().map_err(footer)?;
-        Self::of(Arc::new(parquet)).map(Ok)
+        let file = Self::of(Arc::new(parquet))?;
+        for block in file.metadata.blocks() {
+            if block.range().end > length {
+                return Err(Error::NotASegment(format!(
+                    "a block at bytes {:?} of a file of {length}",
+                    block.range()
+                )));
+            }
+        }
+        Ok(Ok(file))
     }
 
     /// Of a footer that was read already, page index included.

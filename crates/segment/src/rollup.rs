@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use logmill_model::field;
 use rustc_hash::FxHashMap;
-use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::xxh3_64;
 
+use crate::embedded::{self, BlockLocation};
 use crate::gather::{Columns, Dictionary};
 use crate::{Error, Position, Result};
 
@@ -15,20 +14,6 @@ const MINUTE_NS: i64 = 60_000_000_000;
 
 /// Cells of a rollup at most: beyond it the services are counted together.
 pub const ROLLUP_CELLS_MAX: usize = 1 << 18;
-
-/// Longest encoded rollup that is read: what a damaged footer may claim.
-const BYTES_MAX: usize = 64 << 20;
-
-/// Where the rollup is in the file: an entry of the footer's metadata.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RollupLocation {
-    /// First byte, from the start of the file.
-    pub offset: u64,
-    /// Its length.
-    pub bytes: u64,
-    /// xxh3-64 of its bytes.
-    pub checksum: u64,
-}
 
 /// What is counted together. `None` is the absence of the field, and of `service` also "any", when
 /// [`Rollup::by_service`] is false.
@@ -170,8 +155,8 @@ impl Rollup {
         self.counts.values().copied().fold(0, u64::saturating_add)
     }
 
-    /// Writes it to `out`: numbers as LEB128, compressed with zstd.
-    pub(crate) fn write(&self, offset: u64, out: &mut Vec<u8>) -> Result<RollupLocation> {
+    /// Writes it to `out`, which begins at `offset` of the file: numbers as LEB128, compressed with zstd.
+    pub(crate) fn write(&self, offset: u64, out: &mut Vec<u8>) -> Result<BlockLocation> {
         let mut plain = vec![u8::from(self.services_together)];
         unsigned(&mut plain, self.names.len() as u64);
         for name in &self.names {
@@ -188,35 +173,16 @@ impl Rollup {
             unsigned(&mut plain, u64::from(*level));
             unsigned(&mut plain, *count);
         }
-        let start = out.len();
-        out.extend_from_slice(&(plain.len() as u32).to_le_bytes());
-        let compressed = zstd::bulk::compress(&plain, 1)
-            .map_err(|error| Error::Rollup(format!("compressing: {error}")))?;
-        out.extend_from_slice(&compressed);
-        Ok(RollupLocation {
-            offset,
-            bytes: (out.len() - start) as u64,
-            checksum: xxh3_64(&out[start..]),
-        })
+        embedded::write(&plain, offset, out).map_err(Error::Rollup)
     }
 
     /// Reads what a segment has at this place.
-    pub fn read(location: &RollupLocation, bytes: &[u8]) -> Result<Self> {
-        if bytes.len() as u64 != location.bytes || xxh3_64(bytes) != location.checksum {
-            return Err(Error::Rollup("the checksum is wrong".to_owned()));
-        }
-        Self::parse(bytes)
+    pub fn read(location: &BlockLocation, bytes: &[u8]) -> Result<Self> {
+        Self::parse(&embedded::read(location, bytes).map_err(Error::Rollup)?)
     }
 
-    fn parse(bytes: &[u8]) -> Result<Self> {
+    fn parse(plain: &[u8]) -> Result<Self> {
         let short = || Error::Rollup("it ends too early".to_owned());
-        let (length, compressed) = bytes.split_first_chunk::<4>().ok_or_else(short)?;
-        let length = u32::from_le_bytes(*length) as usize;
-        if length > BYTES_MAX {
-            return Err(Error::Rollup(format!("{length} bytes are too many")));
-        }
-        let plain = zstd::bulk::decompress(compressed, length)
-            .map_err(|error| Error::Rollup(format!("decompressing: {error}")))?;
         let (flags, mut rest) = plain.split_first().ok_or_else(short)?;
         let mut rollup = Self {
             services_together: *flags & 1 == 1,
@@ -315,7 +281,7 @@ mod tests {
             let at = at.index(out.len());
             out[at] ^= with;
             prop_assert!(Rollup::read(&location, &out).is_err());
-            let _ = Rollup::parse(&out);
+            let _ = embedded::plain(&out).map(|plain| Rollup::parse(&plain));
         }
     }
 

@@ -8,13 +8,16 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use arrow_schema::{Schema, SchemaRef};
 use bytes::Bytes;
+use logmill_schema::record_hashes;
 use serde::Serialize;
 
-use crate::gather::Columns;
+use crate::gather::{Column, Columns};
 use crate::index::{ColumnSeed, IndexBuilder, Tokeniser, tokens_of};
+use crate::newest::{self, NEWEST_ROWS, Newest};
 use crate::order::{self, Position, positions};
 use crate::text_chunk::TextColumn;
-use crate::{Cell, Result, Rollup, RowGroupBytes, SegmentFile};
+use crate::values::{ColumnValues, ValueCounts, ValueCountsBuilder};
+use crate::{BlockLocation, Cell, Result, Rollup, RowGroupBytes, SegmentFile};
 
 /// One row in so many has its tokens looked for when not all have. A prime, so that no rhythm of the records hides any.
 const SAMPLE_STEP: usize = 61;
@@ -41,6 +44,10 @@ pub enum Part {
     Index,
     /// The rollup.
     Rollup,
+    /// The newest records, where they stand together.
+    Newest,
+    /// The counts of values.
+    Values,
 }
 
 impl fmt::Display for Part {
@@ -50,6 +57,8 @@ impl fmt::Display for Part {
             Self::Rows => "rows",
             Self::Index => "token index",
             Self::Rollup => "rollup",
+            Self::Newest => "newest records",
+            Self::Values => "counts of values",
         })
     }
 }
@@ -102,6 +111,12 @@ pub fn verify(bytes: &Bytes, depth: Depth) -> Vec<Problem> {
     if let Err(detail) = check_rollup(&file, bytes, all_read.then_some(&found.rollup)) {
         problems.push(problem(Part::Rollup, detail));
     }
+    if all_read && let Err(detail) = check_newest(&file, bytes, &found.newest) {
+        problems.push(problem(Part::Newest, detail));
+    }
+    if all_read && let Err(detail) = check_values(&file, bytes, found.values) {
+        problems.push(problem(Part::Values, detail));
+    }
     problems
 }
 
@@ -117,6 +132,9 @@ struct Found {
     times: Option<(i64, i64)>,
     index: IndexBuilder,
     rollup: Rollup,
+    /// Records that the block of the newest ones should have.
+    newest: Vec<RecordBatch>,
+    values: ValueCountsBuilder,
     tokeniser: Tokeniser,
 }
 
@@ -148,6 +166,24 @@ impl Found {
         let columns = Columns::of(&batches, &schema).map_err(|error| error.to_string())?;
         let mut rows = positions(&batches);
         self.count(&columns, &rows, file.times(row_group))?;
+        if let Some(location) = &file.metadata().newest {
+            let mut newest = rows.clone();
+            newest.retain(|at| columns.time(at) > location.after_ns);
+            if newest.len() > NEWEST_ROWS {
+                return Err("more records than fit are the newest".to_owned());
+            }
+            let newest = columns.take(&newest::plain(&schema), &newest);
+            self.newest.push(newest.map_err(|error| error.to_string())?);
+        }
+        for field in schema.fields() {
+            let values = match columns.get(field.name()) {
+                Some(Column::Plain(arrays)) => ColumnValues::of_rows(arrays, &rows),
+                column => column.and_then(TextColumn::of).map(|texts| {
+                    ColumnValues::of_texts(rows.iter().filter_map(|at| texts.get(at)))
+                }),
+            };
+            self.values.add(field.name(), values);
+        }
         self.add_tokens(
             &columns,
             &schema,
@@ -268,10 +304,7 @@ fn check_rollup(file: &SegmentFile, bytes: &Bytes, found: Option<&Rollup>) -> Re
     let Some(location) = &metadata.rollup else {
         return missing_part(file);
     };
-    let block = slice(
-        bytes,
-        location.offset..location.offset.saturating_add(location.bytes),
-    )?;
+    let block = block(bytes, location)?;
     let rollup = Rollup::read(location, &block).map_err(|error| error.to_string())?;
     let cells = |of: &Rollup| {
         let mut cells: BTreeMap<Cell, u64> = BTreeMap::new();
@@ -292,6 +325,55 @@ fn check_rollup(file: &SegmentFile, bytes: &Bytes, found: Option<&Rollup>) -> Re
         )),
         _ => Ok(()),
     }
+}
+
+/// Whether the block of the newest records, if there is one, can be read and has the records that were found.
+fn check_newest(file: &SegmentFile, bytes: &Bytes, found: &[RecordBatch]) -> Result<(), String> {
+    let Some(location) = &file.metadata().newest else {
+        return Ok(());
+    };
+    let block = block(bytes, &location.block)?;
+    let newest = Newest::read(location, &block).map_err(|error| error.to_string())?;
+    let hashes = |batches: &[RecordBatch]| {
+        let hashes = batches.iter().map(record_hashes);
+        let hashes = hashes.collect::<std::result::Result<Vec<_>, _>>();
+        let mut hashes = hashes.map_err(|error| error.to_string())?.concat();
+        hashes.sort_unstable();
+        Ok::<_, String>(hashes)
+    };
+    if hashes(std::slice::from_ref(newest.rows()))? != hashes(found)? {
+        return Err("its records are not the newest ones".to_owned());
+    }
+    Ok(())
+}
+
+/// Whether the counts of values, if there are any, can be read and are those that were found.
+fn check_values(
+    file: &SegmentFile,
+    bytes: &Bytes,
+    found: ValueCountsBuilder,
+) -> Result<(), String> {
+    let Some(location) = &file.metadata().values else {
+        return Ok(());
+    };
+    let values = ValueCounts::read(location, &block(bytes, location)?);
+    let values = values.map_err(|error| error.to_string())?;
+    let found = found.values();
+    for (column, values) in values.iter() {
+        let (ColumnValues::Counts(there), Some(ColumnValues::Counts(found))) =
+            (values, found.get(column))
+        else {
+            continue;
+        };
+        if there != found {
+            return Err(format!("those of {column} are not those of the records"));
+        }
+    }
+    Ok(())
+}
+
+fn block(bytes: &Bytes, location: &BlockLocation) -> Result<Bytes, String> {
+    slice(bytes, location.range())
 }
 
 /// Format 1 had neither index nor rollup.

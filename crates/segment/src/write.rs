@@ -20,10 +20,12 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::gather::{Column, Columns, gather, indices};
 use crate::index::{ColumnSeed, IndexBuilder, Tokeniser};
+use crate::newest::{Newest, NewestBuilder};
 use crate::order::{self, Position, positions};
 use crate::read::{RowGroupBytes, SegmentFile};
 use crate::rollup::Rollup;
 use crate::text_chunk::{TextColumn, TextWriter, Tokens};
+use crate::values::{ColumnValues, ValueCounts, ValueCountsBuilder};
 use crate::{Error, GRANULE_ROWS, Result, SegmentMetadata, encoding};
 
 /// Settings of the encoder.
@@ -42,6 +44,19 @@ impl Default for SegmentOptions {
             zstd_level: 1,
         }
     }
+}
+
+/// What a segment that is taken over says of its rows, each in its own block.
+#[derive(Clone, Copy, Debug)]
+pub struct Blocks<'a> {
+    /// The bytes of [`SegmentFile::index_range`].
+    pub index: &'a [u8],
+    /// Its counts.
+    pub rollup: &'a Rollup,
+    /// Its newest records, if it says them.
+    pub newest: Option<&'a Newest>,
+    /// The values of its columns, if it says them.
+    pub values: Option<&'a ValueCounts>,
 }
 
 /// What was written.
@@ -161,7 +176,7 @@ fn parquet(operation: &'static str) -> impl Fn(ParquetError) -> Error {
     move |source| Error::Parquet { operation, source }
 }
 
-/// A segment under construction: row groups one after the other, then index, rollup and footer. It holds one row
+/// A segment under construction: row groups one after the other, then index, rollup, newest records, values and footer. It holds one row
 /// group's compressed pages and the index's pairs in memory.
 pub struct SegmentWriter<W: Write + Send> {
     /// Columns as records have them.
@@ -175,6 +190,8 @@ pub struct SegmentWriter<W: Write + Send> {
     tokeniser: Tokeniser,
     index: IndexBuilder,
     rollup: Rollup,
+    newest: NewestBuilder,
+    values: ValueCountsBuilder,
     granules: u32,
     rows: u64,
     times: Option<(i64, i64)>,
@@ -217,6 +234,7 @@ impl<W: Write + Send> SegmentWriter<W> {
             .and_then(ArrowWriter::into_serialized_writer)
             .map_err(parquet("beginning a segment"))?;
         Ok(Self {
+            newest: NewestBuilder::new(&schema),
             schema,
             file_schema,
             options: options.clone(),
@@ -226,6 +244,7 @@ impl<W: Write + Send> SegmentWriter<W> {
             tokeniser: Tokeniser::default(),
             index: IndexBuilder::default(),
             rollup: Rollup::default(),
+            values: ValueCountsBuilder::default(),
             granules: 0,
             rows: 0,
             times: None,
@@ -240,6 +259,7 @@ impl<W: Write + Send> SegmentWriter<W> {
     }
 
     fn write_columns(&mut self, columns: &Columns<'_>, mut rows: Vec<Position>) -> Result<()> {
+        self.newest.add(columns, &rows)?;
         for rows in rows.chunks_mut(self.options.row_group_rows) {
             order::sort(columns, rows, &mut self.tokeniser);
             self.count(columns, rows);
@@ -263,6 +283,8 @@ impl<W: Write + Send> SegmentWriter<W> {
             let column = match columns.get(field.name()) {
                 Some(Column::Plain(arrays)) => {
                     write_plain(&mut writer, field, arrays, &places)?;
+                    let values = ColumnValues::of_rows(arrays, rows);
+                    self.values.add(field.name(), values);
                     let chunk = writer.close().map_err(&encoding)?;
                     chunk
                         .append_to_row_group(&mut row_group)
@@ -279,7 +301,7 @@ impl<W: Write + Send> SegmentWriter<W> {
                 seed: ColumnSeed::of(field.name()),
                 first_granule: self.granules,
             };
-            self.texts.write(
+            let values = self.texts.write(
                 column,
                 rows,
                 field.name(),
@@ -287,6 +309,7 @@ impl<W: Write + Send> SegmentWriter<W> {
                 tokens,
                 &mut row_group,
             )?;
+            self.values.add(field.name(), Some(values));
         }
         row_group.close().map_err(&encoding)?;
         self.granules += rows.len().div_ceil(GRANULE_ROWS) as u32;
@@ -328,13 +351,12 @@ impl<W: Write + Send> SegmentWriter<W> {
         }
     }
 
-    /// Takes all row groups of `source` over, byte by byte, with its index and rollup; `row_group` reads one. The
-    /// caller has asked [`SegmentWriter::can_copy`].
+    /// Takes all row groups of `source` over, byte by byte, with its index and what else it says of its rows;
+    /// `row_group` reads one. The caller has asked [`SegmentWriter::can_copy`].
     pub fn copy(
         &mut self,
         source: &SegmentFile,
-        index: &[u8],
-        rollup: &Rollup,
+        blocks: &Blocks<'_>,
         mut row_group: impl FnMut(usize) -> Result<RowGroupBytes>,
     ) -> Result<()> {
         let first_granule = self.granules;
@@ -342,10 +364,13 @@ impl<W: Write + Send> SegmentWriter<W> {
             let bytes = row_group(ordinal)?;
             self.copy_row_group(source, ordinal, &bytes)?;
         }
-        let (index, blocks) = source.open_index(index)?;
-        self.index.add_index(index, blocks, first_granule);
-        self.rollup.merge(rollup);
-        Ok(())
+        let (index, of_index) = source.open_index(blocks.index)?;
+        self.index.add_index(index, of_index, first_granule);
+        self.rollup.merge(blocks.rollup);
+        let columns = source.metadata().columns.iter();
+        let columns = columns.map(|(name, _)| name.as_str());
+        self.values.merge(columns, blocks.values);
+        self.newest.merge(blocks.newest)
     }
 
     fn copy_row_group(
@@ -379,7 +404,7 @@ impl<W: Write + Send> SegmentWriter<W> {
         self.rows
     }
 
-    /// Writes index, rollup and footer.
+    /// Writes index, rollup, newest records, values and footer.
     pub fn finish(mut self) -> Result<(SegmentSummary, W)> {
         let ending = parquet("ending a segment");
         let Some((min_timestamp_ns, max_timestamp_ns)) = self.times else {
@@ -389,9 +414,9 @@ impl<W: Write + Send> SegmentWriter<W> {
         let mut embedded = Vec::new();
         let offset = self.file.bytes_written() as u64;
         let token_index = self.index.finish(self.granules, offset, &mut embedded)?;
-        let rollup = self
-            .rollup
-            .write(offset + embedded.len() as u64, &mut embedded)?;
+        let rollup = self.rollup.write(offset, &mut embedded)?;
+        let newest = self.newest.write(self.rows, offset, &mut embedded)?;
+        let values = self.values.write(self.rows, offset, &mut embedded)?;
         self.file
             .write_all(&embedded)
             .map_err(|error| ending(ParquetError::External(Box::new(error))))?;
@@ -407,6 +432,8 @@ impl<W: Write + Send> SegmentWriter<W> {
             columns: self.schema.fields().iter().map(column).collect(),
             token_index: Some(token_index),
             rollup: Some(rollup),
+            newest,
+            values,
         };
         for pair in metadata.to_key_values() {
             self.file.append_key_value_metadata(pair);

@@ -181,7 +181,7 @@ const LABELLED: [&str; 11] = [
     "logmill_retries_total",
     "logmill_retries_exhausted_total",
 ];
-const GAUGES: [(&str, &str); 20] = [
+const GAUGES: [(&str, &str); 21] = [
     (
         "logmill_inflight_bytes",
         "Bytes that the request bodies under way hold.",
@@ -212,6 +212,10 @@ const GAUGES: [(&str, &str); 20] = [
         "Idempotency keys that are remembered.",
     ),
     ("logmill_queries_running", "Queries that run now."),
+    (
+        "logmill_queries_waiting",
+        "Queries that wait for one of these to end.",
+    ),
     ("logmill_tails", "Tails that are open."),
     (
         "logmill_pg_connections",
@@ -239,7 +243,7 @@ const GAUGES: [(&str, &str); 20] = [
         "Its maxmemory; 0: no limit.",
     ),
 ];
-const HISTOGRAMS: [(&str, &str); 7] = [
+const HISTOGRAMS: [(&str, &str); 8] = [
     (
         "logmill_http_request_seconds",
         "Time from a request's head to its response's head, by route.",
@@ -252,7 +256,14 @@ const HISTOGRAMS: [(&str, &str); 7] = [
     ("logmill_wal_group_entries", "Entries that shared one sync."),
     ("logmill_flush_seconds", "Time of a flush."),
     ("logmill_compaction_seconds", "Time of a merge."),
-    ("logmill_query_seconds", "Time of a query, by kind."),
+    (
+        "logmill_query_seconds",
+        "Time of a query from when it began to run, by kind.",
+    ),
+    (
+        "logmill_query_wait_seconds",
+        "Time that a query waited before, or in vain.",
+    ),
 ];
 
 /// Makes the series of a route's requests. An increase is only seen from a value that was there before, so those that

@@ -14,7 +14,8 @@ use crate::idempotency::{Answer, IdempotencyPermit};
 use crate::log::Log;
 use crate::memtable::{MemoryBatch, Reservation, memory_size};
 use crate::{
-    ColumnAdmission, Error, IdempotencyKey, IdempotencyOutcome, LOCAL, Result, Store, payload,
+    ColumnAdmission, Error, IdempotencyKey, IdempotencyOutcome, LOCAL, MemtableBatch, Result,
+    Store, payload,
 };
 
 /// A batch to append.
@@ -161,7 +162,7 @@ impl Store {
             }
             let batch = MemoryBatch {
                 sequence: sequence.0,
-                batch,
+                batch: MemtableBatch::new(batch),
                 idempotency: row,
                 trace,
                 _reservation: reservation,

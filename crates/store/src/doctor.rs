@@ -113,9 +113,12 @@ fn problem(row: &SegmentRow, part: &'static str, detail: String, remedy: Remedy)
 
 fn problems(row: &SegmentRow, bytes: &Bytes, depth: Depth) -> Vec<SegmentProblem> {
     let inside = logmill_segment::verify(bytes, depth);
-    let readable = inside
-        .iter()
-        .all(|problem| matches!(problem.part, Part::Index | Part::Rollup));
+    let readable = inside.iter().all(|problem| {
+        matches!(
+            problem.part,
+            Part::Index | Part::Rollup | Part::Newest | Part::Values
+        )
+    });
     let (length, checksum) = (bytes.len() as u64, xxh3_64(bytes));
     let mut found = Vec::new();
     if length != row.bytes {
@@ -137,6 +140,8 @@ fn problems(row: &SegmentRow, bytes: &Bytes, depth: Depth) -> Vec<SegmentProblem
             Part::Rows => "rows",
             Part::Index => "index",
             Part::Rollup => "rollup",
+            Part::Newest => "newest",
+            Part::Values => "values",
         };
         found.push(problem(row, part, inside.detail, remedy));
     }

@@ -197,8 +197,10 @@ impl Store {
             new_rows = Some((table, rows));
         } else {
             for (tenant, batches) in &frozen.tenants {
-                let plain: Arc<[RecordBatch]> =
-                    batches.iter().map(|batch| batch.batch.clone()).collect();
+                let plain: Arc<[RecordBatch]> = batches
+                    .iter()
+                    .map(|batch| batch.batch.rows().clone())
+                    .collect();
                 let cut = {
                     let plain = plain.clone();
                     move || cut_by_day(&plain)

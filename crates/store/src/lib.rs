@@ -50,12 +50,13 @@ pub use logmill_catalog::{
 pub use logmill_queue::{DeadLetter, DeadLetterSummary};
 /// Whose tokens the doctor looks for.
 pub use logmill_segment::Depth;
+pub use memtable::Following;
 pub use options::{RetentionOptions, RetentionRule, StoreKind, StoreOptions, TenantRetention};
 pub use payload::check_payload;
-pub use snapshot::{SegmentHandle, Snapshot};
+pub use snapshot::{MemtableBatch, SegmentHandle, Snapshot};
 pub use store::{ComponentHealth, Store, StoreStatus};
 pub use table::{RowDecoder, plain_text, row_column};
-pub use taps::{Followed, Follower};
+pub use taps::{Followed, Follower, Position};
 
 /// The name of the embedded queue's partition in the catalog.
 pub const LOCAL_PARTITION: &str = "local";

@@ -11,8 +11,8 @@ use logmill_schema::{ColumnType, TableSchema};
 use logmill_telemetry::TraceContext;
 use rustc_hash::FxHashMap;
 
-use crate::taps::{Follower, Taps};
-use crate::{Error, Result, SegmentHandle, Snapshot, StoreStatus};
+use crate::taps::{Follower, Position, Taps};
+use crate::{Error, MemtableBatch, Result, SegmentHandle, Snapshot, StoreStatus};
 
 /// The budget of all batches in memory.
 #[derive(Debug)]
@@ -96,7 +96,7 @@ pub(crate) fn memory_size(batch: &RecordBatch) -> u64 {
 pub(crate) struct MemoryBatch {
     /// Its position in its partition of the queue.
     pub(crate) sequence: u64,
-    pub(crate) batch: RecordBatch,
+    pub(crate) batch: MemtableBatch,
     pub(crate) idempotency: Option<IdempotencyRow>,
     /// The trace of the append.
     pub(crate) trace: Option<TraceContext>,
@@ -112,6 +112,8 @@ struct Tenant {
     active: Vec<Arc<MemoryBatch>>,
     /// Being flushed.
     frozen: Vec<Arc<MemoryBatch>>,
+    /// The position behind the last batch that was here and is in segments now.
+    gone: u64,
     segments: Vec<Arc<SegmentHandle>>,
     schema: Arc<TableSchema>,
 }
@@ -121,6 +123,8 @@ struct Tenant {
 struct Partition {
     /// Entries before this are in memory or in segments.
     applied: u64,
+    /// Some entries before this came into segments without having been in memory here.
+    unseen: u64,
     active_bytes: u64,
     oldest_active: Option<Instant>,
 }
@@ -133,6 +137,17 @@ pub(crate) struct State {
     /// Entries of each partition before this are flushed, by the catalog.
     flushed: FxHashMap<u32, u64>,
     taps: Taps,
+}
+
+/// A tenant from a position of its partition on.
+#[derive(Debug)]
+pub struct Following {
+    /// What a reader sees.
+    pub snapshot: Snapshot,
+    /// What becomes visible after it, and before that what became visible since the position that was asked for.
+    pub follower: Follower,
+    /// Whether all of that is told; otherwise some of it may be in segments, where nobody can tell it from the rest.
+    pub is_whole: bool,
 }
 
 /// What a flush takes: all batches of a partition up to a position of it.
@@ -166,10 +181,10 @@ impl State {
         position.applied = batch.sequence + 1;
         position.active_bytes += batch._reservation.bytes;
         position.oldest_active.get_or_insert_with(Instant::now);
-        self.taps.tell(tenant, &batch.batch);
+        self.taps.tell(tenant, batch.sequence, batch.batch.rows());
         let tenant = self.tenants.entry(tenant.clone()).or_default();
         tenant.partition = partition;
-        extend(&mut tenant.schema, batch.batch.schema_ref());
+        extend(&mut tenant.schema, batch.batch.rows().schema_ref());
         tenant.active.push(Arc::new(batch));
     }
 
@@ -183,17 +198,43 @@ impl State {
     pub(crate) fn flushed_to(&mut self, partition: u32, watermark: u64) {
         let flushed = self.flushed.entry(partition).or_default();
         *flushed = (*flushed).max(watermark);
-        if self.applied(partition) < watermark {
+        let position = self.partitions.entry(partition).or_default();
+        if position.applied < watermark {
             // What this process has not seen yet comes into sight in segments.
+            position.unseen = watermark;
             self.taps.interrupt(partition);
         }
         self.start_at(partition, watermark);
     }
 
-    /// What a reader of the tenant, whose records come by `partition`, sees, and what becomes visible from now on.
-    pub(crate) fn follow(&mut self, tenant: &TenantId, partition: u32) -> (Snapshot, Follower) {
-        let follower = self.taps.follow(tenant, partition);
-        (self.snapshot(tenant, partition), follower)
+    /// What a reader of the tenant, whose records come by `partition`, sees, and what becomes visible from now on, or
+    /// became since it was `told` of others.
+    pub(crate) fn follow(
+        &mut self,
+        tenant: &TenantId,
+        partition: u32,
+        told: Option<Position>,
+    ) -> Following {
+        let snapshot = self.snapshot(tenant, partition);
+        let now = Position {
+            sequence: self.applied(partition),
+            rows: 0,
+        };
+        let told = told.unwrap_or(now);
+        let own = self.tenants.get(tenant);
+        let batches = own.into_iter();
+        let batches = batches.flat_map(|tenant| tenant.frozen.iter().chain(&tenant.active));
+        let meanwhile = batches
+            .filter(|batch| batch.sequence >= told.sequence)
+            .map(|batch| (batch.sequence, batch.batch.rows().clone()))
+            .collect();
+        let unseen = self.partitions.get(&partition).map(|own| own.unseen);
+        let gone = own.map(|tenant| tenant.gone);
+        Following {
+            snapshot,
+            follower: self.taps.follow(tenant, partition, told, meanwhile),
+            is_whole: gone.max(unseen).unwrap_or(0) <= told.sequence,
+        }
     }
 
     /// How far the partition is flushed.
@@ -244,6 +285,9 @@ impl State {
         for tenant in self.tenants_of(partition) {
             for batches in [&mut tenant.frozen, &mut tenant.active] {
                 let before = batches.partition_point(|batch| batch.sequence < watermark);
+                if let Some(last) = batches[..before].last() {
+                    tenant.gone = last.sequence + 1;
+                }
                 leaving.extend(batches.drain(..before));
             }
         }
@@ -333,8 +377,13 @@ impl State {
                 for segment in &tenant.segments {
                     extend_columns(&mut schema, segment);
                 }
-                let frozen = tenant.frozen.iter().map(|batch| &batch.batch);
-                for batch in tenant.active.iter().map(|batch| &batch.batch).chain(frozen) {
+                let frozen = tenant.frozen.iter().map(|batch| batch.batch.rows());
+                for batch in tenant
+                    .active
+                    .iter()
+                    .map(|batch| batch.batch.rows())
+                    .chain(frozen)
+                {
                     extend(&mut schema, batch.schema_ref());
                 }
                 tenant.schema = schema;
@@ -360,8 +409,8 @@ impl State {
     pub(crate) fn status(&self) -> StoreStatus {
         let mut status = StoreStatus::default();
         for tenant in self.tenants.values() {
-            let frozen = tenant.frozen.iter().map(|batch| &batch.batch);
-            let active = tenant.active.iter().map(|batch| &batch.batch);
+            let frozen = tenant.frozen.iter().map(|batch| batch.batch.rows());
+            let active = tenant.active.iter().map(|batch| batch.batch.rows());
             status.memtable_rows += frozen
                 .chain(active)
                 .map(|b| b.num_rows() as u64)

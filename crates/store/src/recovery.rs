@@ -13,7 +13,8 @@ use crate::in_use::InUse;
 use crate::memtable::{Budget, MemoryBatch, State, memory_size};
 use crate::objects::{Listed, Objects};
 use crate::{
-    Error, LOCAL, LOCAL_PARTITION, PendingDelete, Result, SegmentHandle, StoreOptions, payload,
+    Error, LOCAL, LOCAL_PARTITION, MemtableBatch, PendingDelete, Result, SegmentHandle,
+    StoreOptions, payload,
 };
 
 /// What was there.
@@ -111,7 +112,7 @@ pub(crate) fn open_log(
             let reservation = budget.take(memory_size(&payload.batch));
             let batch = MemoryBatch {
                 sequence: sequence.0,
-                batch: payload.batch,
+                batch: MemtableBatch::new(payload.batch),
                 idempotency: payload.idempotency,
                 trace: None,
                 _reservation: reservation,

@@ -1,12 +1,13 @@
 //! What a reader sees.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arrow_array::RecordBatch;
 use logmill_catalog::{DeleteId, SegmentRow};
 use logmill_model::TimeRange;
 use logmill_schema::TableSchema;
+use logmill_segment::{BatchCounts, BatchValues};
 use parking_lot::RwLock;
 
 use crate::PendingDelete;
@@ -18,11 +19,56 @@ pub struct Snapshot {
     /// The union of all columns.
     pub schema: Arc<TableSchema>,
     /// Records not yet in segments; each batch with the columns it came with.
-    pub memtable: Vec<RecordBatch>,
+    pub memtable: Vec<MemtableBatch>,
     /// Segments, newest first (by newest record).
     pub segments: Vec<Arc<SegmentHandle>>,
     /// Where a table has the logs: records of positions of the queue before this are there, those from it on in memory.
     pub flushed: u64,
+}
+
+/// A batch of the memtable.
+#[derive(Clone, Debug)]
+pub struct MemtableBatch {
+    rows: RecordBatch,
+    said: Arc<Said>,
+}
+
+/// What is known of a batch without looking at each record, made when it is asked for first; none when that failed.
+#[derive(Debug, Default)]
+struct Said {
+    counts: OnceLock<Option<BatchCounts>>,
+    values: OnceLock<Option<BatchValues>>,
+}
+
+impl MemtableBatch {
+    pub(crate) fn new(rows: RecordBatch) -> Self {
+        Self {
+            rows,
+            said: Arc::default(),
+        }
+    }
+
+    /// The records.
+    pub const fn rows(&self) -> &RecordBatch {
+        &self.rows
+    }
+
+    /// The records' times and their counts over time, if they are known.
+    pub fn counts(&self) -> Option<&BatchCounts> {
+        let make = || known(BatchCounts::of(&self.rows));
+        self.said.counts.get_or_init(make).as_ref()
+    }
+
+    /// The values of the records' columns, if they are known.
+    pub fn values(&self) -> Option<&BatchValues> {
+        let make = || known(BatchValues::of(&self.rows));
+        self.said.values.get_or_init(make).as_ref()
+    }
+}
+
+fn known<T>(made: logmill_segment::Result<T>) -> Option<T> {
+    let unknown = |error: &_| tracing::warn!(%error, "records in memory are counted one by one");
+    made.inspect_err(unknown).ok()
 }
 
 impl Snapshot {

@@ -21,8 +21,8 @@ use crate::memtable::{Budget, State};
 use crate::objects::Objects;
 use crate::tasks::{FLUSH_RETRY, run_deleter};
 use crate::{
-    ColumnAdmission, DeleteMatcher, Error, Follower, LOCAL, Result, Snapshot, StoreOptions,
-    recovery,
+    ColumnAdmission, DeleteMatcher, Error, Following, LOCAL, Position, Result, Snapshot,
+    StoreOptions, recovery,
 };
 
 /// Tries of the last flush before the process ends; what fails stays in the log.
@@ -254,10 +254,11 @@ impl Store {
         self.state.read().snapshot(tenant, partition)
     }
 
-    /// What a reader of the tenant sees now, and all that becomes visible after it.
-    pub fn follow_tenant(&self, tenant: &TenantId) -> (Snapshot, Follower) {
+    /// What a reader of the tenant sees now, and all that becomes visible after it; and, for one who was `told` of others
+    /// before, what became visible since then.
+    pub fn follow_tenant(&self, tenant: &TenantId, told: Option<Position>) -> Following {
         let partition = self.log.partition_of(tenant);
-        self.state.write().follow(tenant, partition)
+        self.state.write().follow(tenant, partition, told)
     }
 
     /// The object store that the segments' paths are in.

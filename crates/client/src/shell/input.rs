@@ -8,6 +8,8 @@ use rustyline::{Context, Helper, Result};
 use std::borrow::Cow;
 use std::sync::PoisonError;
 
+use logmill_lang::PIPES;
+
 use super::FieldNames;
 
 /// What questions are asked in.
@@ -28,51 +30,6 @@ impl Language {
 
 const COMMANDS: &[&str] = &[
     "\\sql", "\\logsql", "\\tail", "\\fields", "\\since", "\\help", "\\q",
-];
-
-/// Names of LogsQL's pipes.
-const PIPES: &[&str] = &[
-    "collapse_nums",
-    "copy",
-    "count",
-    "decolorize",
-    "delete",
-    "drop_empty_fields",
-    "extract",
-    "extract_regexp",
-    "facets",
-    "field_names",
-    "field_values",
-    "fields",
-    "filter",
-    "first",
-    "format",
-    "hash",
-    "head",
-    "join",
-    "keep",
-    "last",
-    "len",
-    "limit",
-    "math",
-    "offset",
-    "pack_json",
-    "pack_logfmt",
-    "rename",
-    "replace",
-    "replace_regexp",
-    "sample",
-    "sort",
-    "stats",
-    "stream_context",
-    "top",
-    "union",
-    "uniq",
-    "unpack_json",
-    "unpack_logfmt",
-    "unpack_syslog",
-    "unroll",
-    "where",
 ];
 
 /// Names of LogsQL's statistics and filters.
@@ -203,7 +160,7 @@ impl Input {
             .collect();
         let words: &[&str] = match self.language {
             Language::Sql => SQL_WORDS,
-            Language::LogsQl if text[..begin].trim_end().ends_with('|') => PIPES,
+            Language::LogsQl if text[..begin].trim_end().ends_with('|') => &PIPES,
             Language::LogsQl => FUNCTIONS,
         };
         let lower = word.to_lowercase();

@@ -5,7 +5,7 @@ use super::{Kind, Parser, Result, VALUE_STOPS};
 use crate::ast::{FieldPattern, Filter, OneField, Pipe, ResultPolicy, StatsFunction};
 
 /// The names of pipes, with their short forms.
-pub(crate) const PIPES: [&str; 52] = [
+pub const PIPES: [&str; 52] = [
     "block_stats",
     "blocks_count",
     "collapse_nums",

@@ -162,16 +162,36 @@ fn psycopg_asks_in_both_formats_and_cancels() {
     assert_eq!(server.count(), 3);
 }
 
+/// A client with a query that does not end.
+fn endless(server: &Server) -> Child {
+    let endless = "SELECT sum(a.value * b.value) FROM generate_series(1, 50000) a, generate_series(1, 1000000000) b";
+    Command::new("psql")
+        .args(["-X", &connection(server, "dbname=logmill"), "-c", endless])
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+#[test]
+fn queries_wait_for_their_turn_like_all_others() {
+    let data = open().setting("QUERY__MAX_CONCURRENT", 1);
+    let server = data.serve();
+    let mut client = endless(&server);
+    becomes(&server, "logmill_queries_running", 1.0);
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| told(&server, "SELECT 1"));
+        becomes(&server, "logmill_queries_waiting", 1.0);
+        client.kill().unwrap();
+        client.wait().unwrap();
+        assert_eq!(waits.join().unwrap().trim(), "1");
+    });
+}
+
 #[test]
 fn a_client_that_is_killed_stops_its_query() {
     let data = open();
     let server = data.serve();
-    let endless = "SELECT sum(a.value * b.value) FROM generate_series(1, 50000) a, generate_series(1, 1000000000) b";
-    let mut client: Child = Command::new("psql")
-        .args(["-X", &connection(&server, "dbname=logmill"), "-c", endless])
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut client = endless(&server);
     becomes(&server, "logmill_queries_running", 1.0);
     assert_eq!(server.metric("logmill_pg_connections"), 1.0);
     client.kill().unwrap();

@@ -39,6 +39,38 @@ fn memtable_and_segments_are_one_table() {
 }
 
 #[test]
+fn conditions_of_constants_and_orders_stay_where_they_are() {
+    let data = Data::new();
+    let server = data.serve();
+    filled(&server);
+    for (query, expected) in [
+        (
+            "SELECT * FROM (SELECT count(*), 'x' AS k FROM logs) WHERE k = 'y'",
+            json!([]),
+        ),
+        (
+            "SELECT * FROM (SELECT service, 0 AS n FROM logs UNION ALL SELECT 'all', count(*) FROM logs) WHERE service = 'c'",
+            json!([]),
+        ),
+        ("SELECT count(*) FROM logs HAVING count(*) > 3", json!([])),
+        (
+            "SELECT ms FROM (SELECT ms, service FROM logs ORDER BY service DESC, timestamp OFFSET 1) ORDER BY ms",
+            json!([[1.5], [null]]),
+        ),
+        (
+            "SELECT (SELECT count(*) FROM logs b WHERE b.service = a.service) AS n FROM logs a ORDER BY n",
+            json!([[1], [2], [2]]),
+        ),
+        (
+            "SELECT service FROM logs a WHERE (SELECT max(ms) FROM logs) > 2 AND level = 'info'",
+            json!([["a"]]),
+        ),
+    ] {
+        assert_eq!(json!(server.sql(query)), expected, "{query}");
+    }
+}
+
+#[test]
 fn answers_come_in_four_formats() {
     let data = Data::new();
     let server = data.serve();

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -19,10 +20,14 @@ const A_WHILE: Duration = Duration::from_millis(500);
 /// An event: its name and its data. Comments have no name.
 type Event = (String, String);
 
+/// Ids of the events that had one.
+type Ids = Arc<Mutex<Vec<String>>>;
+
 /// A tail that is read as it comes. Dropped, it hangs up.
 struct Tail {
     connection: TcpStream,
     events: Receiver<Event>,
+    ids: Ids,
 }
 
 /// Asks, and returns the connection and the head of the answer.
@@ -84,12 +89,16 @@ impl Tail {
             "{head}"
         );
         let (send, events) = mpsc::channel();
+        let ids = Ids::default();
+        let seen = ids.clone();
         std::thread::spawn(move || {
             let mut chunks = Chunks(reader);
             let mut rest = String::new();
             while let Some(chunk) = chunks.next() {
                 rest.push_str(&chunk);
                 while let Some((event, after)) = rest.split_once("\n\n") {
+                    let id = event.lines().find_map(|line| line.strip_prefix("id: "));
+                    seen.lock().unwrap().extend(id.map(str::to_owned));
                     let event = event_of(event);
                     rest = after.to_owned();
                     if send.send(event).is_err() {
@@ -98,7 +107,21 @@ impl Tail {
                 }
             }
         });
-        Self { connection, events }
+        Self {
+            connection,
+            events,
+            ids,
+        }
+    }
+
+    /// Goes on after an id.
+    fn after(url: &str, parameters: &str, id: &str) -> Self {
+        Self::open_with(url, parameters, &format!("last-event-id: {id}\r\n"))
+    }
+
+    /// The last id of an event that was read whole.
+    fn last_id(&self) -> String {
+        self.ids.lock().unwrap().last().unwrap().clone()
     }
 
     /// The next event that is no comment.
@@ -265,6 +288,64 @@ fn the_latest_records_are_of_the_range_and_the_filter() {
 }
 
 #[test]
+fn a_reader_that_comes_back_is_told_what_came_meanwhile() {
+    let data = Data::new().setting("QUERY__TAIL__KEEP_ALIVE_MS", 100);
+    let server = data.serve();
+    server.ingest(&numbered(0..3));
+    let tail = Tail::open(&server.url, "backfill=2");
+    assert_eq!(tail.records(2).len(), 2);
+    let begin = tail.last_id();
+    server.ingest(&numbered(3..6));
+    assert_eq!(numbers(&tail.records(3)), [3, 4, 5]);
+    let ids = tail.ids.lock().unwrap().clone();
+    let of_records = &ids[ids.iter().position(|id| *id != begin).unwrap()..];
+    drop(tail);
+    server.ingest(&numbered(6..8));
+    // From the place of every record on, in the middle of a batch too; what is asked for first is left out then.
+    for (id, first) in [(&begin, 3), (&of_records[0], 4), (&of_records[2], 6)] {
+        let tail = Tail::after(&server.url, "backfill=2", id);
+        let expected: Vec<u64> = (first..8).collect();
+        assert_eq!(numbers(&tail.records(expected.len())), expected, "{id}");
+        tail.is_silent();
+        assert_ne!(tail.last_id(), *id);
+    }
+    // Records that do not match have no id of their own, and are not asked for again.
+    let tail = Tail::after(&server.url, "filter.n=4", &begin);
+    assert_eq!(numbers(&tail.records(1)), [4]);
+    tail.is_silent();
+    let id = tail.last_id();
+    drop(tail);
+    let tail = Tail::after(&server.url, "", &id);
+    tail.is_silent();
+    drop(tail);
+    // What was told is in segments now, and what others sent: nothing is missing.
+    let others = [("x-tenant-id", "other")];
+    let answer = server.ingest_ndjson(&ndjson(&numbered(0..5)), &others);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    server.flush();
+    let tail = Tail::after(&server.url, "", &id);
+    tail.is_silent();
+    drop(tail);
+
+    // Segments do not know in which order their records came.
+    server.ingest(&numbered(8..9));
+    server.flush();
+    server.ingest(&numbered(9..10));
+    for id in [id.as_str(), "17-0-of-another-log"] {
+        let tail = Tail::after(&server.url, "", id);
+        let (event, told) = tail.next();
+        assert_eq!(event, "missed");
+        let told: Value = serde_json::from_str(&told).unwrap();
+        assert_eq!(told, json!({"records": null, "exact": false}));
+        if id.starts_with("17-0") {
+            tail.is_silent();
+        } else {
+            assert_eq!(numbers(&tail.records(1)), [9]);
+        }
+    }
+}
+
+#[test]
 fn a_slow_reader_is_told_how_many_records_it_missed() {
     let data = Data::new().setting("QUERY__TAIL__QUEUE_BYTES", 100_000);
     let server = data.serve();
@@ -414,4 +495,17 @@ fn processes_that_answer_tell_what_others_took_in() {
     api.with(|server| server.get("/tail").error(421, "wrong_role"));
     let latest = Tail::open(&query.url(), "backfill=4");
     assert_eq!(latest.records(4).len(), 4);
+    // Who comes back may come to another process.
+    let id = tail.last_id();
+    drop(tail);
+    ingest(10..12);
+    let other = shared.start("query");
+    let tail = Tail::after(&other.url(), "", &id);
+    let told = tail.next();
+    if told.0 == "record" {
+        assert_eq!(numbers(&tail.records(1)), [11]);
+    } else {
+        // They were flushed before it began.
+        assert_eq!(told.0, "missed");
+    }
 }

@@ -10,6 +10,8 @@ use datafusion::common::Result;
 use logmill_model::field;
 use logmill_segment::Rollup;
 
+use super::rule::Grain;
+
 /// The number of records that a row stands for.
 pub(super) const COUNT: &str = "__count";
 
@@ -36,8 +38,9 @@ pub(super) fn schema() -> SchemaRef {
 pub(crate) struct Cells {
     /// By minute, level and service, in the order of time.
     pub(super) minutes: RecordBatch,
-    /// The same by hour: fewer rows for those who need no more.
-    pub(super) hours: RecordBatch,
+    /// The same by longer times: fewer rows for those who need no more.
+    fives: RecordBatch,
+    hours: RecordBatch,
     /// Whether services are told apart.
     pub(super) by_service: bool,
 }
@@ -45,19 +48,35 @@ pub(crate) struct Cells {
 impl Cells {
     pub(crate) fn of(rollup: &Rollup) -> Result<Self> {
         let mut minutes = BTreeMap::new();
+        let mut fives = BTreeMap::new();
         let mut hours = BTreeMap::new();
         for (cell, count) in rollup.cells() {
             let start_ns = cell.minute.saturating_mul(MINUTE_NS);
-            let hour_ns = start_ns.div_euclid(HOUR_NS).saturating_mul(HOUR_NS);
+            let start_of =
+                |grain: Grain| start_ns.div_euclid(grain.ns()).saturating_mul(grain.ns());
             let names = (cell.level, cell.service);
-            *hours.entry((hour_ns, names.clone())).or_insert(0) += count;
+            for (grain, cells) in [(Grain::Hour, &mut hours), (Grain::FiveMinutes, &mut fives)] {
+                *cells.entry((start_of(grain), names.clone())).or_insert(0) += count;
+            }
             *minutes.entry((start_ns, names)).or_insert(0) += count;
         }
         Ok(Self {
             minutes: batch(&minutes)?,
+            fives: batch(&fives)?,
             hours: batch(&hours)?,
             by_service: rollup.by_service(),
         })
+    }
+}
+
+impl Cells {
+    /// The cells of a length.
+    pub(super) const fn of_grain(&self, grain: Grain) -> &RecordBatch {
+        match grain {
+            Grain::Minute => &self.minutes,
+            Grain::FiveMinutes => &self.fives,
+            Grain::Hour => &self.hours,
+        }
     }
 }
 

@@ -104,7 +104,19 @@ fn counted(call: &Expr) -> Option<Option<Expr>> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Grain {
     Minute,
+    FiveMinutes,
     Hour,
+}
+
+impl Grain {
+    /// Its length.
+    pub(super) const fn ns(self) -> i64 {
+        match self {
+            Self::Minute => MINUTE_NS,
+            Self::FiveMinutes => 5 * MINUTE_NS,
+            Self::Hour => HOUR_NS,
+        }
+    }
 }
 
 /// The grain that an expression needs, if it can be computed from a cell.
@@ -191,6 +203,8 @@ fn grain_of_step(step: &ScalarValue) -> Option<Grain> {
 const fn grain_of_ns(ns: i64) -> Option<Grain> {
     if ns % HOUR_NS == 0 {
         Some(Grain::Hour)
+    } else if ns % Grain::FiveMinutes.ns() == 0 {
+        Some(Grain::FiveMinutes)
     } else if ns % MINUTE_NS == 0 {
         Some(Grain::Minute)
     } else {

@@ -19,9 +19,10 @@ use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::union::UnionExec;
 use logmill_model::{TimeRange, field};
-use logmill_store::SegmentHandle;
+use logmill_segment::Rollup;
+use logmill_store::{MemtableBatch, SegmentHandle};
 
-use super::cells::{COUNT, HOUR_NS, MINUTE_NS, schema};
+use super::cells::{COUNT, Cells, MINUTE_NS, schema};
 use super::rule::Grain;
 use crate::predicate;
 use crate::pruning;
@@ -76,13 +77,13 @@ impl TableProvider for CountsTable {
         }
         let rows = self
             .logs
-            .rows_of(state, &parts.whole, true, range, filters)
+            .rows_of(state, &parts.whole, &parts.memory, range, filters)
             .await?;
         inputs.extend(counted(rows)?);
         for (edge, segments) in parts.edges {
             let rows = self
                 .logs
-                .rows_of(state, &segments, false, edge, filters)
+                .rows_of(state, &segments, &[], edge, filters)
                 .await?;
             for plan in counted(rows)? {
                 let within = predicate::in_range(edge);
@@ -118,6 +119,8 @@ struct Parts {
     cells: Vec<RecordBatch>,
     /// Segments whose rows have to be counted.
     whole: Vec<Arc<SegmentHandle>>,
+    /// And what in memory.
+    memory: Vec<MemtableBatch>,
     /// Times at the ends of the range that are less than a minute, and the segments that have something of them.
     edges: Vec<(TimeRange, Vec<Arc<SegmentHandle>>)>,
 }
@@ -142,14 +145,15 @@ impl CountsTable {
                 parts.whole.push(handle.clone());
                 continue;
             };
-            // An hour counts by its first instant, which has to be in the range as well.
+            // A cell counts by its first instant, which has to be in the range as well.
+            let grain_ns = self.grain.ns();
             let first_ns = row
                 .min_timestamp_ns
-                .div_euclid(HOUR_NS)
-                .saturating_mul(HOUR_NS);
+                .div_euclid(grain_ns)
+                .saturating_mul(grain_ns);
             let covered = range.start_ns <= first_ns && row.max_timestamp_ns < range.end_ns;
-            if covered && self.grain == Grain::Hour {
-                parts.cells.push(cells.hours.clone());
+            if covered {
+                parts.cells.push(cells.of_grain(self.grain).clone());
                 continue;
             }
             let within = between(&cells.minutes, inner);
@@ -162,11 +166,46 @@ impl CountsTable {
                 }
             }
         }
+        let memory = &self.logs.snapshot().memtable;
+        let (counted, memory) = counted_in_memory(memory, range, inner);
+        parts.memory = memory;
+        if counted.rows() > 0 {
+            parts.cells.push(Cells::of(&counted)?.minutes);
+        }
         parts.edges = edges
             .into_iter()
             .filter(|(_, segments)| !segments.is_empty())
             .collect();
         Ok(parts)
+    }
+}
+
+/// The counts of batches in memory that are within the whole minutes of a range, and the batches of the range of which
+/// that is not known.
+fn counted_in_memory(
+    memory: &[MemtableBatch],
+    range: TimeRange,
+    inner: Option<TimeRange>,
+) -> (Rollup, Vec<MemtableBatch>) {
+    let mut counted = Rollup::default();
+    let mut rest = Vec::new();
+    for batch in memory {
+        let Some(counts) = batch.counts() else {
+            rest.push(batch.clone());
+            continue;
+        };
+        let (min_ns, max_ns) = (counts.min_timestamp_ns, counts.max_timestamp_ns);
+        let within = inner.is_some_and(|inner| inner.contains(min_ns) && inner.contains(max_ns));
+        if within {
+            counted.merge(&counts.rollup);
+        } else if range.overlaps_inclusive(min_ns, max_ns) {
+            rest.push(batch.clone());
+        }
+    }
+    // Together they may have more services than are told apart.
+    match counted.by_service() {
+        true => (counted, rest),
+        false => (Rollup::default(), memory.to_vec()),
     }
 }
 

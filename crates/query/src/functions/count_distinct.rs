@@ -3,8 +3,6 @@
 //! The engine keeps the values themselves: for two million ids of 32 characters that is more than a query may hold. Two
 //! different values among a thousand million have the same hash with a probability of 10⁻²¹.
 
-use std::collections::HashSet;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, LazyLock};
 
 use arrow_array::cast::AsArray;
@@ -23,6 +21,8 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::optimizer::ApplyOrder;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 use xxhash_rust::xxh3::xxh3_128;
+
+use super::hash_set::Hashes;
 
 /// The number of different texts.
 pub(crate) fn count_distinct() -> Arc<AggregateUDF> {
@@ -122,7 +122,7 @@ impl AggregateUDFImpl for CountDistinct {
     }
 
     fn accumulator(&self, _arguments: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        Ok(Box::<Hashes>::default())
+        Ok(Box::<DistinctTexts>::default())
     }
 
     fn state_fields(&self, arguments: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
@@ -137,11 +137,11 @@ impl AggregateUDFImpl for CountDistinct {
 
 /// The hashes of the values that were seen.
 #[derive(Debug, Default)]
-struct Hashes {
-    seen: HashSet<u128, BuildHasherDefault<LowBits>>,
+struct DistinctTexts {
+    seen: Hashes,
 }
 
-impl Accumulator for Hashes {
+impl Accumulator for DistinctTexts {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         let [values] = values else {
             return Err(internal("takes one argument"));
@@ -173,21 +173,13 @@ impl Accumulator for Hashes {
             return Err(internal("has another state"));
         };
         for state in states.iter().flatten() {
-            let (hashes, _rest) = state.as_chunks::<16>();
-            if self.seen.is_empty() {
-                self.seen.reserve(hashes.len());
-            }
-            self.seen
-                .extend(hashes.iter().map(|hash| u128::from_le_bytes(*hash)));
+            self.seen.add_bytes(state);
         }
         Ok(())
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        let mut hashes = Vec::with_capacity(self.seen.len() * 16);
-        for hash in std::mem::take(&mut self.seen) {
-            hashes.extend_from_slice(&hash.to_le_bytes());
-        }
+        let hashes = std::mem::take(&mut self.seen).bytes();
         Ok(vec![ScalarValue::LargeBinary(Some(hashes))])
     }
 
@@ -197,30 +189,10 @@ impl Accumulator for Hashes {
     }
 
     fn size(&self) -> usize {
-        size_of_val(self) + self.seen.capacity() * (size_of::<u128>() + 1) * 8 / 7
+        size_of_val(self) + self.seen.memory()
     }
 }
 
 fn internal(problem: &str) -> DataFusionError {
     DataFusionError::Internal(format!("count_distinct {problem}"))
-}
-
-/// The hash of a hash: what it is already.
-#[derive(Clone, Copy, Debug, Default)]
-struct LowBits(u64);
-
-impl Hasher for LowBits {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u128(&mut self, hash: u128) {
-        self.0 = hash as u64;
-    }
 }

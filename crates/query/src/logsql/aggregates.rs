@@ -18,6 +18,8 @@ use logmill_lang::ast::Facets;
 use super::scope::Scope;
 use fold::{Aggregate, Fold};
 
+pub(super) use extreme::is_ranked;
+
 fn call<F: Fold>(name: &'static str, spec: String, fold: F, mut values: Vec<Expr>) -> Expr {
     if values.is_empty() {
         // An aggregate is of something.

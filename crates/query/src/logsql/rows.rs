@@ -13,6 +13,7 @@ use logmill_model::field;
 
 use super::latest::Latest;
 use super::scope::{Scope, Value, column};
+use crate::barriers::ALL_ROWS;
 use crate::records::First;
 use crate::session::Session;
 
@@ -89,7 +90,7 @@ impl<'a> Rows<'a> {
 
     /// Some of the records: those after the first `skip`, and so many of them.
     pub(super) fn limit(&mut self, skip: u64, fetch: Option<u64>) -> Result<()> {
-        let rows = |rows: u64| usize::try_from(rows).unwrap_or(usize::MAX);
+        let rows = |rows: u64| usize::try_from(rows).map_or(ALL_ROWS, |rows| rows.min(ALL_ROWS));
         match (&mut self.stage, fetch) {
             (
                 Stage::Stored {
@@ -112,6 +113,7 @@ impl<'a> Rows<'a> {
                 None => Ok(()),
             };
         }
+        let fetch = fetch.map(|fetch| fetch.min(ALL_ROWS));
         // The planner's own way replaces expressions by columns of what is sorted, where it takes them for the same.
         self.change(|plan| {
             let plan = plan.build()?;
@@ -202,7 +204,15 @@ impl<'a> Rows<'a> {
         Ok(())
     }
 
-    /// Only these columns, made of the plan by `make`.
+    /// Adds a column that a window function computes.
+    pub(super) fn window(&mut self, function: Expr) -> Result<Expr> {
+        let own = self.new_name();
+        let function = function.alias(&own);
+        self.change(|plan| plan.window([function]))?;
+        Ok(column(&own))
+    }
+
+    /// Groups of the records, and what aggregates make of each; without groups one record.
     pub(super) fn aggregate(
         &mut self,
         groups: Vec<Expr>,

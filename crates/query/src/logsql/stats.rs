@@ -319,6 +319,7 @@ impl Functions<'_, '_> {
             let best = functions::text(name, "", vec![object], move |values, out| {
                 let members = Object::read(values.first().unwrap_or(&"")).into_texts();
                 let members = members.map(|(_, text)| text);
+                let members = members.filter(|text| aggregates::is_ranked(text));
                 let best = if greatest_of {
                     members.max_by(|left, right| order::compare(left, right))
                 } else {

@@ -74,7 +74,7 @@ impl SegmentExec {
 impl DisplayAs for SegmentExec {
     fn fmt_as(&self, _kind: DisplayFormatType, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         describe(&self.parts, &self.reading.schema, out)?;
-        write!(out, ", row_groups={}", self.units().count())?;
+        write!(out, ", units={}", self.units().count())?;
         if let Some(limit) = self.limit {
             write!(out, ", limit={limit}")?;
         }

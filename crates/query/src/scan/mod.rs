@@ -4,6 +4,8 @@ mod bound;
 mod exec;
 mod newest;
 mod predicate;
+mod rows;
+mod search;
 mod unit;
 
 use std::cmp::Reverse;
@@ -81,7 +83,7 @@ impl SegmentScan {
     pub(crate) async fn first(
         &self,
         segments: &[Arc<SegmentHandle>],
-        memory: &[RecordBatch],
+        memory: Vec<RecordBatch>,
         asked: &Asked<'_>,
         first: First,
     ) -> Result<Arc<dyn ExecutionPlan>> {
@@ -89,7 +91,8 @@ impl SegmentScan {
         let in_memory = Predicate::new(asked.state, asked.filters, asked.schema)?;
         let reading = self.reading(asked)?;
         let threads = asked.threads();
-        let plan = NewestExec::new(reading, first, memory.to_vec(), in_memory, parts, threads);
+        let range = asked.range;
+        let plan = NewestExec::new(reading, first, range, memory, in_memory, parts, threads);
         Ok(Arc::new(plan))
     }
 

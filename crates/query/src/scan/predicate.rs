@@ -3,37 +3,26 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow_array::cast::AsArray;
-use arrow_array::{Array, BooleanArray, RecordBatch};
+use arrow_array::{BooleanArray, RecordBatch};
 use arrow_schema::{ArrowError, DataType, SchemaRef};
-use arrow_select::filter::prep_null_mask_filter;
 use datafusion::catalog::Session;
-use datafusion::common::{DFSchema, DataFusionError, Result};
+use datafusion::common::{DataFusionError, Result};
 use datafusion::logical_expr::Expr;
 use datafusion::parquet::arrow::ProjectionMask;
 use datafusion::parquet::arrow::arrow_reader::{ArrowPredicate, RowFilter, RowSelection};
-use datafusion::physical_expr::PhysicalExpr;
 
 use logmill_segment::GranuleSet;
 
+use crate::compiled::CompiledCondition;
 use crate::lru::Lru;
 use crate::segments::OpenSegment;
 
 /// Conditions, all of which hold of a row.
 #[derive(Debug)]
 pub(crate) struct Predicate {
-    conditions: Vec<Arc<Condition>>,
+    conditions: Vec<Arc<CompiledCondition>>,
     /// None when what is true of a row now may not be so the next time.
     key: Option<Arc<PredicateKey>>,
-}
-
-/// One condition over some columns of the table.
-#[derive(Debug)]
-struct Condition {
-    expr: Arc<dyn PhysicalExpr>,
-    /// The columns that it is about, with the table's types.
-    schema: SchemaRef,
-    names: Vec<String>,
 }
 
 /// Conditions, and the types of the columns that they are about.
@@ -67,20 +56,10 @@ impl Predicate {
         let mut all = BTreeSet::new();
         let mut conditions = Vec::with_capacity(filters.len());
         for filter in filters {
-            let mut columns = BTreeSet::new();
-            for column in filter.column_refs() {
-                columns.insert(table.index_of(&column.name)?);
+            let condition = CompiledCondition::new(state, filter.clone(), table)?;
+            for field in condition.schema().fields() {
+                all.insert(table.index_of(field.name())?);
             }
-            let columns: Vec<usize> = columns.into_iter().collect();
-            all.extend(columns.iter().copied());
-            let schema = Arc::new(table.project(&columns)?);
-            let names = schema.fields().iter().map(|field| field.name().clone());
-            let condition = Condition {
-                expr: state
-                    .create_physical_expr(filter.clone(), &DFSchema::try_from(schema.clone())?)?,
-                names: names.collect(),
-                schema,
-            };
             conditions.push(Arc::new(condition));
         }
         let column = |index: usize| {
@@ -109,13 +88,14 @@ impl Predicate {
     /// A filter for the reader of a row group, and what it will find. What is cheapest to read is asked first.
     pub(crate) fn row_filter(&self, segment: &OpenSegment, row_group: usize) -> (RowFilter, Found) {
         let mut conditions = self.conditions.clone();
-        conditions.sort_by_key(|condition| segment.column_bytes(row_group, &condition.names));
+        conditions.sort_by_key(|condition| segment.column_bytes(row_group, condition.schema()));
         let found = Found(Arc::new(Mutex::new(State {
             matches: vec![Vec::new(); conditions.len()],
             failure: None,
         })));
         let predicates = conditions.into_iter().enumerate().map(|(at, condition)| {
-            let names = condition.names.iter().map(String::as_str);
+            let fields = condition.schema().fields().iter();
+            let names = fields.map(|field| field.name().as_str());
             Box::new(RowCondition {
                 mask: segment.mask(names),
                 condition,
@@ -130,7 +110,7 @@ impl Predicate {
     pub(crate) fn matches(&self, batch: &RecordBatch) -> Result<BooleanArray> {
         let mut all: Option<BooleanArray> = None;
         for condition in &self.conditions {
-            let found = condition.evaluate(batch)?;
+            let found = condition.matches(batch)?;
             all = Some(match all {
                 Some(all) => arrow_and(&all, &found)?,
                 None => found,
@@ -152,22 +132,6 @@ impl Predicate {
 fn arrow_and(one: &BooleanArray, other: &BooleanArray) -> Result<BooleanArray> {
     // Neither has nulls.
     Ok(BooleanArray::new(one.values() & other.values(), None))
-}
-
-impl Condition {
-    /// The condition's answer for each row, never null.
-    fn evaluate(&self, batch: &RecordBatch) -> Result<BooleanArray> {
-        let batch = logmill_schema::adapt(batch, &self.schema)
-            .map_err(|error| DataFusionError::External(Box::new(error)))?;
-        let found = self.expr.evaluate(&batch)?.into_array(batch.num_rows())?;
-        let found = found
-            .as_boolean_opt()
-            .ok_or_else(|| DataFusionError::Internal("a filter is not a condition".to_owned()))?;
-        Ok(match found.null_count() {
-            0 => found.clone(),
-            _ => prep_null_mask_filter(found),
-        })
-    }
 }
 
 /// What the conditions of a filter found while a row group was read.
@@ -205,7 +169,7 @@ impl Found {
 /// A condition as the reader of rows asks it.
 struct RowCondition {
     mask: ProjectionMask,
-    condition: Arc<Condition>,
+    condition: Arc<CompiledCondition>,
     at: usize,
     found: Found,
 }
@@ -216,7 +180,7 @@ impl ArrowPredicate for RowCondition {
     }
 
     fn evaluate(&mut self, batch: RecordBatch) -> std::result::Result<BooleanArray, ArrowError> {
-        let evaluated = self.condition.evaluate(&batch);
+        let evaluated = self.condition.matches(&batch);
         let mut state = self.found.0.lock().unwrap_or_else(PoisonError::into_inner);
         match evaluated {
             Ok(found) => {

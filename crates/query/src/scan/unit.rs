@@ -14,6 +14,10 @@ use super::predicate::{Found, MatchCache, MatchKey, Predicate};
 use crate::pruning;
 use crate::segments::{OpenSegment, RowGroupRead, RowGroupReader, ScanCounts, Source};
 
+/// Granules of a unit at most. Its rows are asked in one go, during which a query cannot be stopped; but what a row group
+/// has only once, its dictionaries, is read for every unit.
+const UNIT_GRANULES: usize = 32;
+
 /// A segment of which something is to be read.
 #[derive(Debug)]
 pub(crate) struct Part {
@@ -28,18 +32,23 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    /// The row groups of which something is to be read, each a unit.
+    /// What is to be read, cut into units.
     pub(super) fn units(self: &Arc<Self>) -> impl Iterator<Item = Unit> + '_ {
-        (0..self.segment.file().row_groups()).filter_map(|row_group| {
+        (0..self.segment.file().row_groups()).flat_map(|row_group| {
             let all = self.segment.granules_of(row_group);
-            let mut granules = GranuleSet::none(self.segment.granules());
-            all.filter(|granule| self.granules.contains(*granule))
-                .for_each(|granule| granules.insert(granule));
-            (!granules.is_empty()).then(|| Unit {
-                part: self.clone(),
-                row_group,
-                granules,
-            })
+            let granules: Vec<u32> = all
+                .filter(|granule| self.granules.contains(*granule))
+                .collect();
+            let units = granules.chunks(UNIT_GRANULES).map(|some| {
+                let mut granules = GranuleSet::none(self.segment.granules());
+                some.iter().for_each(|granule| granules.insert(*granule));
+                Unit {
+                    part: self.clone(),
+                    row_group,
+                    granules,
+                }
+            });
+            units.collect::<Vec<_>>()
         })
     }
 }
@@ -156,14 +165,15 @@ impl Unit {
 }
 
 impl Unit {
-    /// Reads those of some rows that satisfy the predicate, and tells, after the last one, which they are.
+    /// Reads all rows that satisfy the predicate, and tells, after the last one, which they are. That is remembered if
+    /// somebody may ask for it again.
     pub(super) fn read_and_tell(
         &self,
         reading: &Reading,
-        rows: RowSelection,
+        remember: bool,
     ) -> Result<(UnitReader, Found)> {
-        let mut reader = self.read_rows(reading, rows, true)?;
-        reader.learn = None;
+        let mut reader = self.read_rows(reading, self.rows(), true)?;
+        reader.learn = reader.learn.filter(|_| remember);
         let found = reader.found.clone().unwrap_or_default();
         Ok((reader, found))
     }

@@ -2,26 +2,30 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
+use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Schema};
 use datafusion::common::{DataFusionError, Result};
 use datafusion::parquet::arrow::ProjectionMask;
 use datafusion::parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use datafusion::parquet::errors::ParquetError;
-use datafusion::parquet::file::metadata::ParquetMetaData;
+use datafusion::parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use datafusion::parquet::file::page_index::column_index::ColumnIndexMetaData;
 use logmill_model::field;
 use logmill_schema::ColumnType;
-use logmill_segment::{Rollup, SegmentFile, TokenIndex};
+use logmill_segment::{
+    BlockLocation, GRANULE_ROWS, Newest, Rollup, SegmentFile, TokenIndex, ValueCounts,
+};
 use tokio::sync::OnceCell;
 
 use super::Source;
-use super::reader::mask;
+use super::reader::{ScanCounts, mask};
 use crate::counts::Cells;
 
-/// Bytes that a rollup has in memory for each in the file, about.
-const CELLS_PER_BYTE: usize = 16;
+/// Bytes that a rollup or the counts of values have in memory for each in the file, about.
+const MEMORY_PER_BYTE: usize = 16;
 
 /// What queries need to know of a segment before they read its pages.
 #[derive(Debug)]
@@ -37,6 +41,7 @@ pub(crate) struct OpenSegment {
     arrow: OnceLock<ArrowReaderMetadata>,
     /// Read when they are first asked for; none when the file has none that can be read.
     cells: OnceCell<Option<Arc<Cells>>>,
+    values: OnceCell<Option<Arc<ValueCounts>>>,
 }
 
 /// A page of `timestamp`.
@@ -92,6 +97,7 @@ impl OpenSegment {
             time_column,
             arrow: OnceLock::new(),
             cells: OnceCell::new(),
+            values: OnceCell::new(),
             index,
             file,
         })
@@ -123,45 +129,74 @@ impl OpenSegment {
 
     /// The counts of the rollup, and the bytes that were read for them now.
     pub(crate) async fn cells(&self, source: &Source) -> Result<(Option<Arc<Cells>>, u64)> {
-        let Some(location) = &self.file.metadata().rollup else {
-            return Ok((None, 0));
-        };
-        let mut bytes = 0;
-        let read = async {
-            let range = location.offset..location.offset.saturating_add(location.bytes);
-            let read = source.read(std::slice::from_ref(&range)).await?;
-            bytes = location.bytes;
-            let read = read.first().map(AsRef::as_ref).unwrap_or_default();
-            match Rollup::read(location, read) {
-                Ok(rollup) => Ok(Some(Arc::new(Cells::of(&rollup)?))),
-                // The records are there: they can be counted.
-                Err(error) => {
-                    tracing::warn!(%error, "a segment's rollup cannot be read: its rows are counted");
-                    Ok(None)
-                }
+        let location = self.file.metadata().rollup.as_ref();
+        let read = |block: &_, bytes: &_| match Rollup::read(block, bytes) {
+            Ok(rollup) => Cells::of(&rollup).map(Some),
+            // The records are there: they can be counted.
+            Err(error) => {
+                tracing::warn!(%error, "a segment's rollup cannot be read: its rows are counted");
+                Ok(None)
             }
         };
-        let cells = self
-            .cells
-            .get_or_try_init(|| read)
-            .await
-            .map_err(|error: DataFusionError| error)?
-            .clone();
-        Ok((cells, bytes))
+        once(&self.cells, location, source, read).await
+    }
+
+    /// The values of columns, and the bytes that were read for them now.
+    pub(crate) async fn values(&self, source: &Source) -> Result<(Option<Arc<ValueCounts>>, u64)> {
+        let location = self.file.metadata().values.as_ref();
+        let read = |block: &_, bytes: &_| match ValueCounts::read(block, bytes) {
+            Ok(values) => Ok(Some(values)),
+            Err(error) => {
+                tracing::warn!(%error, "a segment's values cannot be read: its rows are counted");
+                Ok(None)
+            }
+        };
+        once(&self.values, location, source, read).await
+    }
+
+    /// The time that the records of [`OpenSegment::newest`] are newer than; none where the segment has them nowhere
+    /// together.
+    pub(crate) fn newest_after_ns(&self) -> Option<i64> {
+        let newest = self.file.metadata().newest.as_ref();
+        newest.map(|newest| newest.after_ns)
+    }
+
+    /// The newest records, all columns; none when they cannot be read.
+    pub(crate) async fn newest(
+        &self,
+        source: &Source,
+        counts: &ScanCounts,
+    ) -> Result<Option<RecordBatch>> {
+        let Some(location) = &self.file.metadata().newest else {
+            return Ok(None);
+        };
+        let read = source.block(&location.block).await?;
+        counts
+            .bytes
+            .fetch_add(location.block.bytes, Ordering::Relaxed);
+        match Newest::read(location, &read) {
+            Ok(newest) => {
+                counts.add(newest.rows().num_rows() as u64, 0);
+                Ok(Some(newest.rows().clone()))
+            }
+            // They are among the others.
+            Err(error) => {
+                tracing::warn!(%error, "a segment's newest records are looked for among all");
+                Ok(None)
+            }
+        }
     }
 
     /// Bytes in memory, about, when everything is there.
     pub(crate) fn memory_bytes(&self) -> usize {
         let index = self.index.as_ref().map_or(0, TokenIndex::memory_bytes);
-        let rollup = self.file.metadata().rollup.as_ref();
-        let cells = rollup.map_or(0, |rollup| {
-            usize::try_from(rollup.bytes)
-                .unwrap_or(usize::MAX)
-                .saturating_mul(CELLS_PER_BYTE)
-        });
+        let metadata = self.file.metadata();
+        let blocks = metadata.rollup.iter().chain(&metadata.values);
+        let blocks = blocks.map(|block| block.bytes).fold(0, u64::saturating_add);
+        let blocks = usize::try_from(blocks).unwrap_or(usize::MAX);
         (self.file.parquet().memory_size() + self.columns.len() * 64)
             .saturating_add(index)
-            .saturating_add(cells)
+            .saturating_add(blocks.saturating_mul(MEMORY_PER_BYTE))
     }
 
     /// What the reader of rows needs to know.
@@ -194,13 +229,47 @@ impl OpenSegment {
     }
 
     /// Bytes in the file of some columns of a row group.
-    pub(crate) fn column_bytes(&self, row_group: usize, names: &[String]) -> u64 {
+    pub(crate) fn column_bytes(&self, row_group: usize, schema: &Schema) -> u64 {
         let columns = self.file.parquet().row_group(row_group).columns();
         let columns = columns.iter().filter(|column| {
             let root = column.column_path().parts().first();
-            root.is_some_and(|root| names.contains(root))
+            root.is_some_and(|root| schema.column_with_name(root).is_some())
         });
         columns.map(|column| column.byte_range().1).sum()
+    }
+
+    /// Whether a page of a row group is known to have no value of a column.
+    pub(crate) fn is_null(&self, row_group: usize, page: usize, column: &str) -> bool {
+        let parquet: &ParquetMetaData = self.file.parquet();
+        let chunks = parquet.row_group(row_group).columns();
+        let named = |chunk: &ColumnChunkMetaData| chunk.column_path().parts() == [column];
+        let Some(at) = chunks.iter().position(named) else {
+            return true;
+        };
+        let pages = parquet
+            .offset_index()
+            .and_then(|index| index.get(row_group)?.get(at));
+        let first_row = pages.and_then(|pages| {
+            let location = pages.page_locations().get(page)?;
+            usize::try_from(location.first_row_index).ok()
+        });
+        if first_row != Some(page * GRANULE_ROWS) {
+            return false;
+        }
+        let index = parquet
+            .column_index()
+            .and_then(|index| index.get(row_group)?.get(at));
+        if let Some(index) = index.filter(|index| !matches!(index, ColumnIndexMetaData::NONE)) {
+            return index.is_null_page(page);
+        }
+        // Text has no statistics of pages, but their length; empty texts have none either.
+        let least = chunks.get(at).and_then(ColumnChunkMetaData::statistics);
+        let least = least.and_then(|statistics| statistics.min_bytes_opt());
+        let bytes = pages.and_then(|pages| {
+            let bytes = pages.unencoded_byte_array_data_bytes()?;
+            bytes.get(page).copied()
+        });
+        bytes == Some(0) && least.is_some_and(|least| !least.is_empty())
     }
 
     /// The times of the pages of a row group, when the file says them.
@@ -236,4 +305,24 @@ impl OpenSegment {
             max_ns: max.saturating_mul(unit),
         }))
     }
+}
+
+/// What a block of the file says, read when it is asked for the first time; and the bytes that were read for it now.
+async fn once<T>(
+    known: &OnceCell<Option<Arc<T>>>,
+    location: Option<&BlockLocation>,
+    source: &Source,
+    read: impl FnOnce(&BlockLocation, &[u8]) -> Result<Option<T>>,
+) -> Result<(Option<Arc<T>>, u64)> {
+    let Some(location) = location else {
+        return Ok((None, 0));
+    };
+    let mut bytes_read = 0;
+    let init = async {
+        let bytes = source.block(location).await?;
+        bytes_read = location.bytes;
+        Ok::<_, DataFusionError>(read(location, &bytes)?.map(Arc::new))
+    };
+    let value = known.get_or_try_init(|| init).await?.clone();
+    Ok((value, bytes_read))
 }

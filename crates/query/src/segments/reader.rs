@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
-use datafusion::common::{DataFusionError, Result};
+use datafusion::common::Result;
 use datafusion::parquet::DecodeResult;
 use datafusion::parquet::arrow::ProjectionMask;
 use datafusion::parquet::arrow::arrow_reader::{RowFilter, RowSelection};
@@ -15,6 +15,7 @@ use datafusion::parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDe
 use logmill_segment::{GRANULE_ROWS, GranuleSet};
 
 use super::{OpenSegment, Source};
+use crate::compiled::adapted;
 
 /// What scans read, for the statistics of an answer.
 #[derive(Debug, Default)]
@@ -137,10 +138,7 @@ impl RowGroupReader {
                     self.decoder.push_ranges(ranges, read)?;
                 }
                 DecodeResult::Data(batch) => {
-                    let batch = logmill_schema::adapt(&batch, &self.schema);
-                    return batch
-                        .map(Some)
-                        .map_err(|error| DataFusionError::External(Box::new(error)));
+                    return adapted(&batch, &self.schema).map(Some);
                 }
                 DecodeResult::Finished => return Ok(None),
             }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use datafusion::common::{DataFusionError, Result};
+use logmill_segment::BlockLocation;
 use object_store::ObjectStore;
 use object_store::path::Path;
 
@@ -43,6 +44,12 @@ pub(crate) enum Source {
 }
 
 impl Source {
+    /// A block that is embedded in the object.
+    pub(crate) async fn block(&self, location: &BlockLocation) -> Result<Bytes> {
+        let read = self.read(&[location.range()]).await?;
+        Ok(read.into_iter().next().unwrap_or_default())
+    }
+
     /// Some ranges of the object.
     pub(crate) async fn read(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         match self {

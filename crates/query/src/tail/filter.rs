@@ -2,18 +2,16 @@
 
 use std::sync::Arc;
 
-use arrow_array::cast::AsArray;
 use arrow_array::{Array, RecordBatch, UInt64Array};
 use arrow_schema::{Schema, SchemaRef};
-use datafusion::common::{DFSchema, DataFusionError, Result};
+use datafusion::common::{DFSchema, Result};
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::Expr;
-use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::projection::{ProjectionExpr, ProjectionExprs};
 use logmill_query_api::LogQuery;
 use logmill_schema::{ColumnType, TableSchema};
 
 use super::queue::Found;
+use crate::compiled::{CompiledCondition, adapted};
 use crate::page::projection;
 use crate::records;
 use crate::table::view_schema;
@@ -28,9 +26,7 @@ pub(super) struct LiveFilter {
 }
 
 struct Compiled {
-    condition: Arc<dyn PhysicalExpr>,
-    /// The columns that the condition is about.
-    tested: SchemaRef,
+    condition: CompiledCondition,
     /// All columns, as records show them.
     all: SchemaRef,
     /// The columns of the answer, where some were asked for.
@@ -56,19 +52,14 @@ impl LiveFilter {
     pub(super) fn matching(&mut self, batch: &RecordBatch) -> Result<Option<Found>> {
         self.take_in(batch.schema_ref())?;
         let rows = batch.num_rows();
-        let tested = adapt(batch, &self.compiled.tested)?;
-        let found = self.compiled.condition.evaluate(&tested)?;
-        let found = found.into_array(rows)?;
-        let found = found.as_boolean_opt().ok_or_else(|| {
-            DataFusionError::Internal("a tail's filter is not a condition".to_owned())
-        })?;
-        // IS TRUE is never null.
+        let found = self.compiled.condition.matches(batch)?;
         let rows_found: Vec<u64> = found.values().set_indices().map(|row| row as u64).collect();
         if rows_found.is_empty() {
             return Ok(None);
         }
         Ok(Some(Found {
             rows: rows_found,
+            of: rows as u64,
             row_bytes: (used_bytes(batch) / rows.max(1)) as u64,
         }))
     }
@@ -76,7 +67,7 @@ impl LiveFilter {
     /// Copies rows of a batch, with the columns of the answer.
     pub(super) fn take(&self, batch: &RecordBatch, rows: &UInt64Array) -> Result<RecordBatch> {
         let taken = arrow_select::take::take_record_batch(batch, rows)?;
-        let taken = adapt(&taken, &self.compiled.all)?;
+        let taken = adapted(&taken, &self.compiled.all)?;
         match &self.compiled.columns {
             Some(columns) => columns
                 .make_projector(taken.schema_ref())?
@@ -105,13 +96,7 @@ fn compile(state: &SessionState, query: &LogQuery, table: &TableSchema) -> Resul
     let conditions = records::conditions_but_time(table, &query.selection)?;
     let all = view_schema(table);
     let filter = records::simplified(state, all.clone(), conditions)?;
-    let filter = Expr::IsTrue(Box::new(filter));
-    let references = filter.column_refs();
-    let is_tested = |name: &str| references.iter().any(|column| column.name == name);
-    let tested = all.fields().iter().filter(|field| is_tested(field.name()));
-    let tested = Arc::new(Schema::new(tested.cloned().collect::<Vec<_>>()));
-    let condition =
-        state.create_physical_expr(filter.clone(), &DFSchema::try_from(tested.clone())?)?;
+    let condition = CompiledCondition::new(state, filter, &all)?;
     let columns = match &query.fields {
         Some(_) => {
             let (columns, _) = projection(table, query);
@@ -127,7 +112,6 @@ fn compile(state: &SessionState, query: &LogQuery, table: &TableSchema) -> Resul
     };
     Ok(Compiled {
         condition,
-        tested,
         all,
         columns,
     })
@@ -141,8 +125,4 @@ fn used_bytes(batch: &RecordBatch) -> usize {
         used.unwrap_or_else(|_unknown| column.get_buffer_memory_size())
     });
     used.sum()
-}
-
-fn adapt(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
-    logmill_schema::adapt(batch, schema).map_err(|error| DataFusionError::External(Box::new(error)))
 }

@@ -1,20 +1,29 @@
-//! The commonest values of several fields, counted in one pass over the records.
+//! The commonest values of several fields, counted in one pass over the records. What a segment says of its values is not
+//! counted again.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use datafusion::common::Result;
 use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::logical_expr::Expr;
-use logmill_model::field;
-use logmill_query_api::{Error, Facet, Facets, LeftOut, LeftOutReason, ValueCount, ViewLimits};
+use logmill_model::{TimeRange, field};
+use logmill_query_api::{
+    Error, Facet, Facets, LeftOut, LeftOutReason, Selection, ValueCount, ViewLimits,
+};
 use logmill_schema::ColumnType;
+use logmill_segment::{ColumnValues, VALUE_BYTES_MAX, VALUES_MAX, ValueCounts};
+use logmill_store::{MemtableBatch, SegmentHandle, Snapshot};
 
 use super::View;
 use super::fold::{Fold, fold};
 use super::text::{Texts, runs};
+use super::whole::{unless_empty, with_scan};
 use crate::predicate;
+use crate::session::Session;
+use crate::stats::stats;
 
 /// Fields that are not counted unless they are asked for: nearly every record has another value.
 const OWN_VALUES: [&str; 6] = [
@@ -84,26 +93,141 @@ impl View<'_> {
         })
     }
 
-    pub(super) async fn facets(&self, columns: FacetColumns, limit: u64) -> Result<Facets> {
+    /// What segments say of which all records are selected; and a snapshot of the others, if there are any.
+    pub(super) async fn known_facets(
+        &self,
+        selection: &Selection,
+        columns: &FacetColumns,
+    ) -> Result<(TopValues, Option<Snapshot>)> {
+        let mut counted = self.top_values(columns);
+        let (whole, mut rest) = self.whole_segments(selection);
+        for handle in whole {
+            match self.segment_values(&handle, columns).await {
+                Some(values) => {
+                    counted.rows += handle.row().rows;
+                    counted.add_counted(values.iter().map(Option::as_ref));
+                    counted.account()?;
+                }
+                None => rest.segments.push(handle),
+            }
+        }
+        if selection.is_of_time_alone() && !self.session.table.is_in_postgres() {
+            rest.memtable.retain(|batch| {
+                !self.add_from_memory(batch, selection.range, columns, &mut counted)
+            });
+            counted.account()?;
+        }
+        Ok((counted, unless_empty(rest)))
+    }
+
+    /// The values that a segment has of each of these columns, as far as it has the column; none where it does not say, or
+    /// cannot be read: a scan says why.
+    async fn segment_values(
+        &self,
+        handle: &Arc<SegmentHandle>,
+        columns: &FacetColumns,
+    ) -> Option<Vec<Option<ColumnValues>>> {
+        let segment = self.session.table.open(handle).await.ok()?;
+        let values = self.session.table.values(handle).await.ok()??;
+        let told = self.told(columns, |name| segment.column(name), &values)?;
+        Some(told.into_iter().map(Option::<&_>::cloned).collect())
+    }
+
+    /// Adds what is known of a batch in memory all of whose records are selected; whether that was possible, or there was
+    /// nothing to add.
+    fn add_from_memory(
+        &self,
+        batch: &MemtableBatch,
+        range: TimeRange,
+        columns: &FacetColumns,
+        counted: &mut TopValues,
+    ) -> bool {
+        let Some(counts) = batch.counts() else {
+            return false;
+        };
+        let (min_ns, max_ns) = (counts.min_timestamp_ns, counts.max_timestamp_ns);
+        if !range.contains(min_ns) || !range.contains(max_ns) {
+            return !range.overlaps_inclusive(min_ns, max_ns);
+        }
+        let Some(values) = batch.values() else {
+            return false;
+        };
+        let kind = |name: &str| values.columns.column(name);
+        let Some(values) = self.told(columns, kind, &values.values) else {
+            return false;
+        };
+        counted.rows += batch.rows().num_rows() as u64;
+        counted.add_counted(values.into_iter());
+        true
+    }
+
+    /// The values that some records have of each of these columns, as far as they have the column, by what is said of all of
+    /// theirs: their types, and their values. None where it is not said.
+    fn told<'a>(
+        &self,
+        columns: &FacetColumns,
+        kind: impl Fn(&str) -> Option<ColumnType>,
+        values: &'a ValueCounts,
+    ) -> Option<Vec<Option<&'a ColumnValues>>> {
+        let bounds = Bounds::of(self.limits);
+        // Then they leave no column out that we would not.
+        let as_strict = bounds.values <= VALUES_MAX && bounds.value_bytes <= VALUE_BYTES_MAX;
+        let of_column = |(name, value): &(String, Expr)| {
+            let Expr::Column(_) = value else {
+                // It is a member of the overflow.
+                return kind(field::OVERFLOW).is_none().then_some(None);
+            };
+            let Some(kind) = kind(name) else {
+                return Some(None);
+            };
+            let values = values.get(name)?;
+            let same_text = self.table.column(name) == Some(kind);
+            let told = as_strict || matches!(values, ColumnValues::Counts(_));
+            (same_text && told).then_some(Some(values))
+        };
+        columns.columns.iter().map(of_column).collect()
+    }
+
+    fn top_values(&self, columns: &FacetColumns) -> TopValues {
+        TopValues {
+            fields: vec![FieldValues::default(); columns.columns.len()],
+            rows: 0,
+            bounds: Bounds::of(self.limits),
+            memory: self.memory("facets"),
+        }
+    }
+
+    pub(super) async fn facets(
+        &self,
+        columns: FacetColumns,
+        known: TopValues,
+        scanned: Option<Session>,
+        limit: u64,
+    ) -> Result<Facets> {
+        let mut counted = known;
+        let mut took = self.stats(0);
+        if let Some(session) = scanned {
+            let values: Vec<_> = columns
+                .columns
+                .iter()
+                .map(|(_, value)| value.clone())
+                .collect();
+            let plan = session.records(self.conditions.clone(), &values, None);
+            let plan = plan.await?;
+            let rest = fold(&session, &plan, || self.top_values(&columns));
+            counted.merge(rest.await?)?;
+            took = with_scan(took, &stats(&session, self.begun, 0));
+        }
+        took.rows_matched = counted.rows;
         let FacetColumns {
             columns,
             asked,
             mut left_out,
         } = columns;
-        let (names, values): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
-        let plan = self.session.records(self.conditions.clone(), &values, None);
-        let plan = plan.await?;
-        let bounds = Bounds::of(self.limits);
-        let counted = fold(&self.session, &plan, || TopValues {
-            fields: vec![FieldValues::default(); names.len()],
-            rows: 0,
-            bounds,
-            memory: self.memory("facets"),
-        });
-        let counted = counted.await?;
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let mut facets = Vec::new();
-        for (field, counted) in names.into_iter().zip(counted.fields) {
+        let names = columns.into_iter().map(|(name, _)| name);
+        for (field, counted) in names.zip(counted.fields) {
             let reason = match counted.state {
                 State::Counted if counted.records > 0 => {
                     facets.push(counted.facet(field, limit));
@@ -120,7 +244,7 @@ impl View<'_> {
             facets,
             left_out,
             total: counted.rows,
-            stats: self.stats(counted.rows),
+            stats: took,
         })
     }
 }
@@ -212,7 +336,7 @@ impl FieldValues {
 }
 
 /// Counts of the values of each field.
-struct TopValues {
+pub(super) struct TopValues {
     fields: Vec<FieldValues>,
     rows: u64,
     bounds: Bounds,
@@ -223,6 +347,22 @@ struct TopValues {
 const VALUE_BYTES: usize = 64;
 
 impl TopValues {
+    /// Takes in what was counted elsewhere, in the order of the fields.
+    fn add_counted<'a>(&mut self, values: impl Iterator<Item = Option<&'a ColumnValues>>) {
+        for (field, values) in self.fields.iter_mut().zip(values) {
+            match values {
+                None => {}
+                Some(ColumnValues::Counts(counts)) => {
+                    for (value, count) in counts {
+                        field.add(value, *count, self.bounds);
+                    }
+                }
+                Some(ColumnValues::TooMany) => field.give_up(State::TooMany),
+                Some(ColumnValues::TooLong) => field.give_up(State::TooLong),
+            }
+        }
+    }
+
     fn account(&self) -> Result<()> {
         let values = self.fields.iter().flat_map(|field| field.counts.keys());
         let bytes = values.map(|value| VALUE_BYTES + value.len()).sum();

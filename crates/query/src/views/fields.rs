@@ -9,12 +9,13 @@ use datafusion::common::{Column, Result};
 use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::logical_expr::Expr;
 use logmill_model::field;
-use logmill_query_api::{FieldCount, FieldKind, Fields, QueryStats, Selection};
+use logmill_query_api::{FieldCount, FieldKind, Fields, Selection};
 use logmill_schema::ColumnType;
 use logmill_store::{SegmentHandle, Snapshot};
 
 use super::View;
 use super::fold::{Fold, fold};
+use super::whole::{unless_empty, with_scan};
 use crate::session::Session;
 use crate::stats::stats;
 
@@ -42,38 +43,20 @@ impl Counts {
 impl View<'_> {
     /// What footers say of segments of which all records are selected; and a snapshot of the others, if there are any.
     pub(super) async fn known_counts(&self, selection: &Selection) -> (Counts, Option<Snapshot>) {
-        let snapshot = self.session.table.snapshot();
         let mut counts = Counts::default();
-        if !selection.is_of_time_alone() || self.session.table.is_in_postgres() {
-            return (counts, Some(snapshot.clone()));
-        }
-        let range = selection.range;
-        let mut rest = snapshot.clone();
-        rest.segments.clear();
-        for handle in &snapshot.segments {
-            let row = handle.row();
-            if !range.overlaps_inclusive(row.min_timestamp_ns, row.max_timestamp_ns) {
-                continue;
-            }
-            let whole =
-                range.contains(row.min_timestamp_ns) && range.contains(row.max_timestamp_ns);
-            let of_segment = if whole && handle.deletes().is_empty() {
-                self.column_counts(handle).await
-            } else {
-                None
-            };
-            match of_segment {
+        let (whole, mut rest) = self.whole_segments(selection);
+        for handle in whole {
+            match self.column_counts(&handle).await {
                 Some(of_segment) => {
-                    counts.rows += row.rows;
+                    counts.rows += handle.row().rows;
                     for (column, records) in of_segment {
                         counts.add(&column, records);
                     }
                 }
-                None => rest.segments.push(handle.clone()),
+                None => rest.segments.push(handle),
             }
         }
-        let is_left = !rest.segments.is_empty() || !rest.memtable.is_empty();
-        (counts, is_left.then_some(rest))
+        (counts, unless_empty(rest))
     }
 
     /// How many records of a segment have each of its columns; `None` where its footer does not say, or cannot be read: a
@@ -197,17 +180,6 @@ const fn kind_of(column_type: ColumnType) -> FieldKind {
         ColumnType::Integer | ColumnType::WideInteger => FieldKind::Integer,
         ColumnType::Float => FieldKind::Float,
         ColumnType::String => FieldKind::Text,
-    }
-}
-
-/// What a question took that read twice.
-fn with_scan(one: QueryStats, other: &QueryStats) -> QueryStats {
-    QueryStats {
-        elapsed_us: one.elapsed_us.max(other.elapsed_us),
-        rows_scanned: one.rows_scanned + other.rows_scanned,
-        bytes_scanned: one.bytes_scanned + other.bytes_scanned,
-        granules_read: one.granules_read + other.granules_read,
-        ..one
     }
 }
 

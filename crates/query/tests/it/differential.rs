@@ -99,13 +99,63 @@ fn ranges() -> impl Strategy<Value = TimeRange> {
     ]
 }
 
-#[test]
-fn the_engine_agrees_with_the_interpreter() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+/// Queries that the engine's planner took for others once.
+const ONCE_WRONG: [&str; 20] = [
+    // What is no number among texts.
+    "* | math -level as r1 | stats by (id) max(r*) as s0",
+    "* | math -level as r1 | stats min(r*) as low, median(r*, level) as middle",
+    // Filters that match the empty text, in segments: pruning took their description for a regular expression.
+    "level:contains_all()",
+    "_msg:~\"(GET)?\"",
+    "host:len_range(0, 2)",
+    // Two windows of one name.
+    "* | first 1 by (absent, gone) rank as a | first 1 by (absent, gone) rank as b | count()",
+    "* | sort by (id) rank as a | sort by (id) rank as b | fields id, a, b",
+    "* | sort by (gone) rank as a | sort by (gone) rank as b | count()",
+    // Two columns of one name.
+    "* | copy id as copied | union (*) | extract \"GET <path> <status>\" | fields id, copied, path, status",
+    "* | copy n as copied | join by (id) (* | fields id, level) | extract \"GET <path> <status>\" | fields id, copied, path",
+    "* | join by (host, host) (*)",
+    "* | top 1 by (n) hits as hits | extract \"<r1> <r2>\" from id",
+    // Conditions of constants below aggregates without groups.
+    "* | union (* | stats count_uniq(id) as s0) | filter id:=error*",
+    "* | union (* | stats count() s0) | filter id:\"\"",
+    "* | stats count() n | format \"x\" as c | filter c:=y",
+    "* | field_names | format \"x\" as c | filter c:=y",
+    // Orders below limits that only skip.
+    "* | sort by (level, id) offset 1 | sort by (id)",
+    "* | sort by (level, id) | offset 3 | sort by (id) | fields id",
+    "* | first 5 by (level, id) rank as r | offset 1 | sort by (id) | fields id, r",
+    "* | sort by (id) limit 18446744073709551615 offset 18446744073709551615",
+];
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
-        .unwrap();
+        .unwrap()
+}
+
+#[test]
+fn queries_that_were_wrong_once_are_right() {
+    runtime().block_on(async {
+        let mut wrong = Vec::new();
+        for dataset in data::datasets().await {
+            for text in ONCE_WRONG {
+                let query = logmill_lang::parse(text).unwrap();
+                if let Some(problem) = disagreement(&dataset, &query, TimeRange::ALL).await {
+                    wrong.push(format!("{text}, records {}: {problem}", dataset.name));
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    });
+}
+
+#[test]
+fn the_engine_agrees_with_the_interpreter() {
+    let runtime = runtime();
     let datasets = runtime.block_on(data::datasets());
     let strategy = (0..datasets.len(), generate::query(), ranges());
     // The same cases each time, so that the suite means the same each time; PROPTEST_CASES and PROPTEST_RNG_SEED ask others.

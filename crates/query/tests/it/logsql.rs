@@ -5,7 +5,9 @@ use futures::StreamExt;
 use logmill_ingest::{BodyFormat, DecodeLimits, DecodeOptions, decode};
 use logmill_model::TimeRange;
 use logmill_query_api::render::{Renderer, plain};
-use logmill_query_api::{Error, LogsQlQuery, QueryEngine, QueryLimits};
+use logmill_query_api::{
+    ContextQuery, Error, LogsQlQuery, QueryEngine, QueryLimits, Selection, TailEvent, TailQuery,
+};
 use logmill_store::StoreOptions;
 use serde_json::{Value, json};
 
@@ -212,6 +214,63 @@ async fn pipes_do_what_they_say() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn contexts_and_tails_take_filters_with_subqueries() {
+    let served = served(Place::Both).await;
+    let selection = |filter: &str| Selection {
+        logsql: Some(asked(filter).query.filter),
+        now_ns: asked(filter).now_ns,
+        ..Selection::all(tenant(), TimeRange::ALL)
+    };
+    let context = async |filter: &str| {
+        let query = ContextQuery {
+            selection: selection(filter),
+            timestamp_ns: DAY + 11 * 3_600_000_000_000 + 500_000_000,
+            before: 0,
+            after: 0,
+            timeout_ms: None,
+        };
+        served.engine.context(query).await.unwrap().record
+    };
+    let of_warnings = "host:in(level:warn | fields host)";
+    assert!(context(of_warnings).await.is_some());
+    assert!(
+        context("host:in(level:fatal | fields host)")
+            .await
+            .is_none()
+    );
+
+    let query = TailQuery {
+        selection: selection(of_warnings),
+        fields: Some(vec!["message".to_owned()]),
+        backfill: 9,
+        after: None,
+    };
+    let mut tail = served.engine.tail(query).await.unwrap();
+    for record in [
+        r#"{"timestamp":"2026-11-20T12:00:00Z","host":"h4","level":"warn","message":"of a host that had no warnings"}"#,
+        r#"{"timestamp":"2026-11-20T12:00:01Z","host":"h4","message":"of one that has some now"}"#,
+        r#"{"timestamp":"2026-11-20T12:00:02Z","host":"h3","message":"of one that had some"}"#,
+    ] {
+        served.append_batch(batch(record)).await;
+    }
+    let mut told = Vec::new();
+    while told.len() < 2 {
+        if let TailEvent::Records { batch, .. } = tail.events.next().await.unwrap().unwrap() {
+            let messages = plain(&batch).unwrap();
+            let messages = arrow_cast::cast(messages.column(0), &arrow_schema::DataType::Utf8);
+            let messages = messages.unwrap();
+            let texts = arrow_array::cast::AsArray::as_string::<i32>(&messages);
+            told.extend(texts.iter().flatten().map(ToOwned::to_owned));
+        }
+    }
+    assert_eq!(
+        told,
+        ["slow query user=bob took=3s", "of one that had some"],
+        "what was a warning when the tail began"
+    );
 }
 
 /// The plan, without what differs from run to run.

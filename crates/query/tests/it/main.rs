@@ -11,3 +11,4 @@ mod logsql;
 mod pruning;
 mod segments;
 mod streams;
+mod wholes;

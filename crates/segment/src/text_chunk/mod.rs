@@ -22,6 +22,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::gather::{Column, Dictionary, Texts};
 use crate::index::{ColumnSeed, IndexBuilder, Tokeniser};
+use crate::values::ColumnValues;
 use crate::{Error, GRANULE_ROWS, Position, Result, encoding};
 use pages::{ChunkBytes, DataPage, PageCompressor, Pages};
 
@@ -139,7 +140,7 @@ impl TextWriter {
         })
     }
 
-    /// Appends a column's chunk to a row group, and its tokens to the index.
+    /// Appends a column's chunk to a row group, and its tokens to the index; answers its values.
     pub(crate) fn write<W: Write + Send>(
         &mut self,
         column: TextColumn<'_>,
@@ -148,7 +149,7 @@ impl TextWriter {
         described: ColumnDescPtr,
         tokens: Tokens<'_>,
         row_group: &mut SerializedRowGroupWriter<'_, W>,
-    ) -> Result<()> {
+    ) -> Result<ColumnValues> {
         let encoding = |source| Error::Parquet {
             operation: "encoding a text column",
             source,
@@ -160,6 +161,10 @@ impl TextWriter {
             }
             TextColumn::Texts(_) => None,
         };
+        let counted = match &values {
+            Some(values) => ColumnValues::of_keys(values, &self.keys),
+            None => ColumnValues::of_texts(rows.iter().filter_map(|at| column.get(at))),
+        };
         let close = match values.filter(|values| pays(values, rows.len())) {
             Some(values) => self.write_with_dictionary(&values, described, tokens),
             None => self.write_plain(column, rows, described, tokens),
@@ -167,7 +172,8 @@ impl TextWriter {
         let close = close.map_err(encoding)?;
         row_group
             .append_column(&ChunkBytes(&self.chunk), close)
-            .map_err(encoding)
+            .map_err(encoding)?;
+        Ok(counted)
     }
 
     /// Fills `keys`; the values that rows have, in ascending order.

@@ -19,8 +19,9 @@ use arrow_schema::Schema;
 use bytes::Bytes;
 use logmill_schema::{ColumnType, record_hashes};
 use logmill_segment::{
-    Error, FORMAT_VERSION, GRANULE_ROWS, SegmentFile, SegmentMetadata, SegmentOptions, decode,
-    encode,
+    Blocks, ColumnValues, Depth, Error, FORMAT_VERSION, GRANULE_ROWS, NEWEST_ROWS, Newest, Rollup,
+    RowGroupBytes, SegmentFile, SegmentMetadata, SegmentOptions, SegmentWriter, ValueCounts,
+    decode, encode, timestamps, verify,
 };
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::file::metadata::PageIndexPolicy;
@@ -137,6 +138,85 @@ fn pages_of_every_column_end_on_granules() {
         let granule = i64::try_from(GRANULE_ROWS).unwrap();
         assert_eq!(firsts, [0, granule, 2 * granule, 3 * granule]);
     }
+}
+
+/// The block of the newest records, if the segment has one.
+fn newest(bytes: &Bytes, file: &SegmentFile) -> Option<Newest> {
+    let location = file.metadata().newest.as_ref()?;
+    let start = usize::try_from(location.block.offset).unwrap();
+    let length = usize::try_from(location.block.bytes).unwrap();
+    Some(Newest::read(location, &bytes[start..start + length]).unwrap())
+}
+
+#[test]
+fn newest_records_and_values_are_told_also_of_a_merge() {
+    let (_, bytes) = encoded(&[sample(70_000)]);
+    let file = SegmentFile::open(&bytes, bytes.len() as u64)
+        .unwrap()
+        .unwrap();
+    let block = newest(&bytes, &file).unwrap();
+    assert_eq!(block.rows().num_rows(), NEWEST_ROWS);
+    assert_eq!(
+        timestamps(block.rows()).unwrap()[..2],
+        [69_999_000, 69_998_000]
+    );
+    assert_eq!(verify(&bytes, Depth::AllRows), []);
+
+    let schema = decode(&bytes).unwrap()[0].schema();
+    let range = file.index_range().unwrap();
+    let index = &bytes[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()];
+    let location = file.metadata().rollup.clone().unwrap();
+    let start = usize::try_from(location.offset).unwrap();
+    let length = usize::try_from(location.bytes).unwrap();
+    let rollup = Rollup::read(&location, &bytes[start..start + length]).unwrap();
+    let location = file.metadata().values.clone().unwrap();
+    let start = usize::try_from(location.offset).unwrap();
+    let length = usize::try_from(location.bytes).unwrap();
+    let values = ValueCounts::read(&location, &bytes[start..start + length]).unwrap();
+    assert_eq!(values.get("message"), Some(&ColumnValues::TooMany));
+    let Some(ColumnValues::Counts(services)) = values.get("service") else {
+        panic!("{values:?}");
+    };
+    assert_eq!(services.values().sum::<u64>(), 46_666);
+    for known in [true, false] {
+        let options = SegmentOptions::default();
+        let mut writer =
+            SegmentWriter::new(Vec::new(), schema.clone(), file.time_unit(), &[], &options)
+                .unwrap();
+        for known in [true, known] {
+            let row_group = |_| {
+                Ok(RowGroupBytes {
+                    offset: 0,
+                    bytes: bytes.clone(),
+                })
+            };
+            let blocks = Blocks {
+                index,
+                rollup: &rollup,
+                newest: known.then_some(&block),
+                values: known.then_some(&values),
+            };
+            writer.copy(&file, &blocks, row_group).unwrap();
+        }
+        let merged = Bytes::from(writer.finish().unwrap().1);
+        let file = SegmentFile::open(&merged, merged.len() as u64)
+            .unwrap()
+            .unwrap();
+        let block = newest(&merged, &file).map(|block| block.rows().num_rows());
+        assert_eq!(block, known.then_some(NEWEST_ROWS));
+        let location = file.metadata().values.clone().unwrap();
+        let start = usize::try_from(location.offset).unwrap();
+        let length = usize::try_from(location.bytes).unwrap();
+        let values = ValueCounts::read(&location, &merged[start..start + length]).unwrap();
+        let services = match values.get("service") {
+            Some(ColumnValues::Counts(services)) => services.values().sum::<u64>(),
+            _ => 0,
+        };
+        assert_eq!(services, if known { 2 * 46_666 } else { 0 });
+        assert_eq!(verify(&merged, Depth::AllRows), []);
+    }
+    let (_, few) = encoded(&[sample(20_000)]);
+    assert_eq!(SegmentMetadata::read(&few).unwrap().newest, None);
 }
 
 #[test]

@@ -11,7 +11,8 @@ use bytes::Bytes;
 use logmill_catalog::{DeleteId, SegmentId};
 use logmill_schema::TableSchema;
 use logmill_segment::{
-    Rollup, RowGroupBytes, SegmentFile, SegmentOptions, SegmentSummary, SegmentWriter,
+    BlockLocation, Blocks, Newest, Rollup, RowGroupBytes, SegmentFile, SegmentOptions,
+    SegmentSummary, SegmentWriter, ValueCounts,
 };
 use tokio::runtime::Handle;
 
@@ -261,12 +262,22 @@ impl<'a> Output<'a> {
             return Ok(false);
         };
         let index = merge.read(source, index)?;
-        let end = location.offset.saturating_add(location.bytes);
-        let rollup = Rollup::read(location, &merge.read(source, location.offset..end)?);
-        let rollup = match source.file.check_index(&index).and(rollup) {
-            Ok(rollup) => rollup,
+        let block = |block: &BlockLocation| merge.read(source, block.range());
+        let rollup = Rollup::read(location, &block(location)?);
+        let newest = match &metadata.newest {
+            Some(location) => Some(Newest::read(location, &block(&location.block)?)),
+            None => None,
+        };
+        let values = match &metadata.values {
+            Some(location) => Some(ValueCounts::read(location, &block(location)?)),
+            None => None,
+        };
+        let parts = source.file.check_index(&index).and(rollup);
+        let parts = parts.and_then(|rollup| Ok((rollup, newest.transpose()?, values.transpose()?)));
+        let (rollup, newest, values) = match parts {
+            Ok(parts) => parts,
             Err(error) => {
-                // Both can be made anew from the rows, so the merge mends the segment instead of failing for ever.
+                // They can be made anew from the rows, so the merge mends the segment instead of failing for ever.
                 let path = &source.handle.row().path;
                 tracing::warn!(%error, path, "a segment is damaged beside its rows; it is written anew");
                 metrics::counter!("logmill_segments_mended_total").increment(1);
@@ -274,7 +285,13 @@ impl<'a> Output<'a> {
             }
         };
         let mut failure = None;
-        let copied = writer.copy(&source.file, &index, &rollup, |row_group| {
+        let blocks = Blocks {
+            index: &index,
+            rollup: &rollup,
+            newest: newest.as_ref(),
+            values: values.as_ref(),
+        };
+        let copied = writer.copy(&source.file, &blocks, |row_group| {
             let read = merge
                 .check_open()
                 .and_then(|()| merge.row_group(source, row_group));

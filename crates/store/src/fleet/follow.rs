@@ -11,7 +11,7 @@ use tracing::{Instrument, Span};
 
 use super::{Fleet, age};
 use crate::memtable::{MemoryBatch, State, memory_size};
-use crate::{Error, Result, Store, payload};
+use crate::{Error, MemtableBatch, Result, Store, payload};
 
 /// How long a read waits for the first entry.
 const READ_WAIT: Duration = Duration::from_millis(500);
@@ -138,7 +138,7 @@ impl Store {
                 let reservation = self.budget.take(memory_size(&decoded.batch));
                 let batch = MemoryBatch {
                     sequence: sequence.0,
-                    batch: decoded.batch,
+                    batch: MemtableBatch::new(decoded.batch),
                     idempotency: None,
                     trace,
                     _reservation: reservation,

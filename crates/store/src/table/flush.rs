@@ -21,7 +21,7 @@ impl Store {
         type Batches = Vec<(u64, RecordBatch)>;
         let plain = frozen.tenants.iter().map(|(tenant, batches)| {
             let batches = batches.iter();
-            let batches = batches.map(|batch| (batch.sequence, batch.batch.clone()));
+            let batches = batches.map(|batch| (batch.sequence, batch.batch.rows().clone()));
             (tenant.clone(), batches.collect())
         });
         let plain: Vec<(TenantId, Batches)> = plain.collect();

@@ -212,7 +212,8 @@ pub(crate) async fn object(store: &Store, segment: &SegmentHandle) -> Bytes {
 /// The numbers that a reader of the tenant finds, sorted, in memory and in segments.
 pub(crate) async fn found(store: &Store, owner: &str) -> Vec<i64> {
     let snapshot = store.snapshot(&tenant(owner));
-    let mut batches = snapshot.memtable.clone();
+    let memtable = snapshot.memtable.iter();
+    let mut batches: Vec<_> = memtable.map(|batch| batch.rows().clone()).collect();
     for segment in &snapshot.segments {
         let bytes = object(store, segment).await;
         for mut batch in logmill_segment::decode(&bytes).unwrap() {

@@ -6,6 +6,11 @@ use logmill_lang::value::order::compare;
 
 use super::fold::{Columns, Fold, State, text_value, write_text};
 
+/// Whether a text has a place among others: what is not there has none, nor what is no number.
+pub(in crate::logsql) fn is_ranked(text: &str) -> bool {
+    !text.is_empty() && text != "NaN"
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Extreme {
     greatest: bool,
@@ -22,7 +27,7 @@ impl Extreme {
 
     fn take(&mut self, text: &str) {
         let better = match compare(text, &self.best) {
-            _ if text.is_empty() => false,
+            _ if !is_ranked(text) => false,
             _ if self.best.is_empty() => true,
             order if self.greatest => order.is_gt(),
             order => order.is_lt(),

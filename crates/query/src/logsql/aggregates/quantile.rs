@@ -7,6 +7,7 @@ use arrow_schema::DataType;
 use datafusion::common::{Result, ScalarValue};
 use logmill_lang::value::order::compare;
 
+use super::extreme::is_ranked;
 use super::fold::{Columns, Fold, State, text_value, write_number, write_text};
 
 /// Values that are kept of each group.
@@ -183,6 +184,9 @@ impl Fold for Texts {
 
     fn update(&mut self, columns: &Columns) {
         columns.present_texts(self.open, |text| {
+            if !is_ranked(text) {
+                return;
+            }
             if let Some(place) = self.sample.place() {
                 self.bytes += text.len();
                 self.sample.put(place, text.to_owned());

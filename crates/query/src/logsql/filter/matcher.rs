@@ -40,8 +40,8 @@ impl Test {
     }
 
     fn of(self, value: Expr) -> Expr {
-        // Pruning takes a function by its name for one that is false of what is not there.
-        let name = if (self.is)("") { "matches" } else { self.name };
+        // Pruning takes a function by its name for one that is false of what is not there; it knows none of this name.
+        let name = if (self.is)("") { "holds" } else { self.name };
         functions::predicate(
             name,
             &format_spec(name, self.name, &self.spec),

@@ -122,18 +122,6 @@ fn near(aggregate: &Expr, before: u64, after: u64) -> Result<Expr> {
         .build()
 }
 
-/// Adds a column that a window function computes.
-fn window(rows: &mut Rows<'_>, function: Expr) -> Result<Expr> {
-    let mut name = None;
-    rows.change(|plan| {
-        let plan = plan.window([function])?;
-        name = plan.schema().columns().pop();
-        Ok(plan)
-    })?;
-    let name = name.ok_or_else(|| DataFusionError::Internal("a window has a column".to_owned()))?;
-    Ok(Expr::Column(name))
-}
-
 impl<'a> Context<'a> {
     pub(super) fn stream_context(
         &self,
@@ -171,8 +159,8 @@ impl<'a> Context<'a> {
         let mut matched = when(is_match, column(field::TIMESTAMP)).end()?;
         around.compute(&mut [&mut matched])?;
         // The nearest match before and after every record, if there is one among so many records.
-        let before = window(&mut around, near(&max(matched.clone()), pipe.after, 0)?)?;
-        let after = window(&mut around, near(&min(matched), 0, pipe.before)?)?;
+        let before = around.window(near(&max(matched.clone()), pipe.after, 0)?)?;
+        let after = around.window(near(&min(matched), 0, pipe.before)?)?;
         let order = vec![column(field::TIMESTAMP).sort(true, true)];
         let place = number(&mut around, vec![column(field::STREAM)], order.clone())?;
         let ns = |time: Expr| cast(time, arrow_schema::DataType::Int64);
@@ -185,13 +173,12 @@ impl<'a> Context<'a> {
     }
 
     /// Puts a record between runs of records; `place` is where each is in its stream.
-    fn delimited(&self, rows: &mut Rows<'a>, mut place: Expr) -> Result<()> {
-        rows.compute(&mut [&mut place])?;
+    fn delimited(&self, rows: &mut Rows<'a>, place: Expr) -> Result<()> {
         let last = lag(place.clone(), Some(1), None)
             .partition_by(vec![column(field::STREAM)])
             .order_by(vec![column(field::TIMESTAMP).sort(true, true)])
             .build()?;
-        let last = window(rows, last)?;
+        let last = rows.window(last)?;
         let follows_gap = (place.clone() - last).gt(lit(1_i64));
         let mut is_delimiter = when(follows_gap, make_array(vec![lit(true), lit(false)]))
             .otherwise(make_array(vec![lit(false)]))?;

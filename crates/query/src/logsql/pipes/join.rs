@@ -13,9 +13,16 @@ use crate::logsql::scope::{Kind, Value, column};
 impl<'a> Context<'a> {
     pub(super) fn join(&self, rows: &mut Rows<'a>, join: &Join) -> Result<()> {
         let mut other = self.rows(&join.query)?;
+        // What is joined by twice is joined by once.
+        let mut by: Vec<&String> = Vec::new();
+        for name in &join.by {
+            if !by.contains(&name) {
+                by.push(name);
+            }
+        }
         // A field that one side does not have is empty in all of its records.
         let keys = |rows: &mut Rows<'a>| -> Result<Vec<String>> {
-            let keys = join.by.iter().map(|name| {
+            let keys = by.iter().map(|name| {
                 let value = rows.scope.get(name);
                 value.map_or_else(
                     || lit("="),

@@ -1,8 +1,9 @@
 //! `sort`, `first`, `last`.
 
+use arrow_schema::DataType;
 use datafusion::common::Result;
 use datafusion::functions_window::expr_fn::row_number;
-use datafusion::logical_expr::{Expr, ExprFunctionExt, SortExpr, lit};
+use datafusion::logical_expr::{Expr, ExprFunctionExt, SortExpr, cast, lit};
 use logmill_lang::ast::{First, Sort};
 use logmill_lang::value;
 use logmill_model::field;
@@ -50,17 +51,10 @@ pub(super) fn number(
             .order_by(order)
             .build()?,
     };
-    let mut name = None;
-    rows.change(|plan| {
-        let plan = plan.window([number])?;
-        name = plan.schema().columns().pop();
-        Ok(plan)
-    })?;
-    let number = name.map(Expr::Column).unwrap_or_else(|| lit(0_u64));
-    Ok(datafusion::logical_expr::cast(
-        number,
-        datafusion::arrow::datatypes::DataType::Int64,
-    ))
+    let mut number = cast(rows.window(number)?, DataType::Int64);
+    // Two equal windows one right after the other would be made one, in a place where none can be.
+    rows.compute(&mut [&mut number])?;
+    Ok(number)
 }
 
 impl<'a> Context<'a> {

@@ -113,6 +113,14 @@ fn same_value(left: &str, right: &str) -> bool {
     sorted(left) == sorted(right)
 }
 
+/// A long number without its last digits; other texts as they are.
+fn rounded(text: &str) -> String {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() && text.len() > 9 => format!("{number:.9e}"),
+        _ => text.to_owned(),
+    }
+}
+
 /// A text with the parts of lists, objects and logfmt lines in order.
 fn sorted(text: &str) -> Vec<String> {
     let mut parts: Vec<String> = if let Some(items) = json::array_items(text) {
@@ -120,12 +128,12 @@ fn sorted(text: &str) -> Vec<String> {
     } else if let Some(fields) = json::flatten(text) {
         fields
             .iter()
-            .map(|(name, value)| format!("{name}: {value}"))
+            .map(|(name, value)| format!("{name}: {}", rounded(value)))
             .collect()
     } else {
         let fields = logfmt::parse(text).into_iter();
         fields
-            .map(|(name, value)| format!("{name}={value}"))
+            .map(|(name, value)| format!("{name}={}", rounded(&value)))
             .collect()
     };
     parts.sort_unstable();

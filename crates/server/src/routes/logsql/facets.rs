@@ -37,8 +37,7 @@ pub(crate) async fn facets(
     authorized: Authorized<Query>,
     request: Request,
 ) -> Result<Response, Refused> {
-    let question = Question::read(&state, authorized, request).await?;
-    let place = question.enter(&state).await?;
+    let (question, place) = Question::enter(&state, authorized, request).await?;
     let parameters = &question.parameters;
     let number =
         |name: &str, default: u64| Ok::<_, Refused>(parameters.count(name)?.unwrap_or(default));

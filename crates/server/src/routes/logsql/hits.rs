@@ -43,8 +43,7 @@ pub(crate) async fn hits(
     authorized: Authorized<Query>,
     request: Request,
 ) -> Result<Response, Refused> {
-    let question = Question::read(&state, authorized, request).await?;
-    let place = question.enter(&state).await?;
+    let (question, place) = Question::enter(&state, authorized, request).await?;
     let step_ns = step_ns(&question)?;
     let offset_ns = question.parameters.duration_ns("offset")?.unwrap_or(0);
     let fields: Vec<String> = question

@@ -43,8 +43,7 @@ pub(crate) async fn query(
     authorized: Authorized<Query>,
     request: Request,
 ) -> Result<Response, Refused> {
-    let mut question = Question::read(&state, authorized, request).await?;
-    let place = question.enter(&state).await?;
+    let (mut question, place) = Question::enter(&state, authorized, request).await?;
     let limit = question.parameters.count("limit")?;
     if let Some(limit) = limit {
         latest(&mut question.query.pipes, limit);

@@ -34,7 +34,7 @@ pub(super) struct Question {
 
 impl Question {
     /// Reads what a request asks.
-    pub(super) async fn read(
+    async fn read(
         state: &AppState,
         authorized: Authorized<auth::Query>,
         request: Request,
@@ -69,9 +69,16 @@ impl Question {
         })
     }
 
-    /// A place among the tenant's queries.
-    pub(super) async fn enter(&self, state: &AppState) -> Result<Option<Place>, ApiError> {
-        state.auth.quotas.enter_query(self.row.as_deref()).await
+    /// Reads what a request asks, and takes a place among the tenant's queries for it.
+    pub(super) async fn enter(
+        state: &AppState,
+        authorized: Authorized<auth::Query>,
+        request: Request,
+    ) -> Result<(Self, Option<Place>), ApiError> {
+        let question = Self::read(state, authorized, request).await?;
+        let place = state.auth.quotas.enter_query(question.row.as_deref());
+        let place = place.await?;
+        Ok((question, place))
     }
 
     /// As the engine is asked it.

@@ -36,8 +36,7 @@ pub(crate) async fn stats_query(
     authorized: Authorized<Query>,
     request: Request,
 ) -> Result<Response, RefusedQuery> {
-    let question = Question::read(&state, authorized, request).await?;
-    let place = question.enter(&state).await?;
+    let (question, place) = Question::enter(&state, authorized, request).await?;
     let labels = Labels::of(&question.query)?;
     let seconds = seconds(question.now_ns);
     let mut result = Vec::new();
@@ -71,8 +70,7 @@ pub(crate) async fn stats_query_range(
     authorized: Authorized<Query>,
     request: Request,
 ) -> Result<Response, RefusedQuery> {
-    let mut question = Question::read(&state, authorized, request).await?;
-    let place = question.enter(&state).await?;
+    let (mut question, place) = Question::enter(&state, authorized, request).await?;
     let step_ns = step_ns(&question)?;
     over_time(&mut question.query, step_ns);
     let labels = Labels::of(&question.query)?;

@@ -58,9 +58,8 @@ pub(crate) async fn tail(
     authorized: Authorized<Query>,
     request: Request,
 ) -> Result<Response, Refused> {
-    let question = Question::read(&state, authorized, request).await?;
+    let (question, place) = Question::enter(&state, authorized, request).await?;
     check_pipes(&question.query.pipes)?;
-    let place = question.enter(&state).await?;
     let with_id = shows_stream_id(&question.query.pipes);
     let parameters = &question.parameters;
     let second_ns = 1_000_000_000;

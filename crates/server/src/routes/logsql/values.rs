@@ -40,8 +40,7 @@ pub(crate) async fn field_names(
     authorized: Authorized<Query>,
     request: Request,
 ) -> Result<Response, Refused> {
-    let question = Question::read(&state, authorized, request).await?;
-    let place = question.enter(&state).await?;
+    let (question, place) = Question::enter(&state, authorized, request).await?;
     let rows = rows(&state, question.ask_records(vec![Pipe::FieldNames])).await?;
     let names = rows
         .into_iter()
@@ -81,8 +80,7 @@ pub(crate) async fn field_values(
     authorized: Authorized<Query>,
     request: Request,
 ) -> Result<Response, Refused> {
-    let question = Question::read(&state, authorized, request).await?;
-    let place = question.enter(&state).await?;
+    let (question, place) = Question::enter(&state, authorized, request).await?;
     let field = field(&question)?;
     let limit = question.parameters.count("limit")?;
     let hits = values_of(&state, &question, &field, limit).await?;
@@ -110,11 +108,7 @@ pub(crate) async fn streams(
     authorized: Authorized<Query>,
     request: Request,
 ) -> Result<Response, Refused> {
-    let question = Question::read(&state, authorized, request).await?;
-    let place = question.enter(&state).await?;
-    let limit = question.parameters.count("limit")?;
-    let hits = values_of(&state, &question, "_stream", limit).await?;
-    Ok(hold(place, answer(hits)))
+    commonest(&state, authorized, request, "_stream").await
 }
 
 /// The ids of streams, as VictoriaLogs answers.
@@ -138,11 +132,7 @@ pub(crate) async fn stream_ids(
     authorized: Authorized<Query>,
     request: Request,
 ) -> Result<Response, Refused> {
-    let question = Question::read(&state, authorized, request).await?;
-    let place = question.enter(&state).await?;
-    let limit = question.parameters.count("limit")?;
-    let hits = values_of(&state, &question, "_stream_id", limit).await?;
-    Ok(hold(place, answer(hits)))
+    commonest(&state, authorized, request, "_stream_id").await
 }
 
 /// The names of streams' labels, as VictoriaLogs answers.
@@ -165,8 +155,7 @@ pub(crate) async fn stream_field_names(
     authorized: Authorized<Query>,
     request: Request,
 ) -> Result<Response, Refused> {
-    let question = Question::read(&state, authorized, request).await?;
-    let place = question.enter(&state).await?;
+    let (question, place) = Question::enter(&state, authorized, request).await?;
     let streams = values_of(&state, &question, "_stream", None).await?;
     let labels = streams.iter().flat_map(|(stream, count)| {
         stream::labels(stream).map(|(label, _)| (label.to_owned(), *count))
@@ -196,8 +185,7 @@ pub(crate) async fn stream_field_values(
     authorized: Authorized<Query>,
     request: Request,
 ) -> Result<Response, Refused> {
-    let question = Question::read(&state, authorized, request).await?;
-    let place = question.enter(&state).await?;
+    let (question, place) = Question::enter(&state, authorized, request).await?;
     let field = field(&question)?;
     let streams = values_of(&state, &question, "_stream", None).await?;
     let values = streams
@@ -205,6 +193,19 @@ pub(crate) async fn stream_field_values(
         .map(|(stream, count)| (stream::label(stream, &field).into_owned(), *count));
     let mut hits = added(values.filter(|(value, _)| !value.is_empty()));
     cut(&mut hits, question.parameters.count("limit")?);
+    Ok(hold(place, answer(hits)))
+}
+
+/// The commonest values of a field that every record has.
+async fn commonest(
+    state: &AppState,
+    authorized: Authorized<Query>,
+    request: Request,
+    field: &str,
+) -> Result<Response, Refused> {
+    let (question, place) = Question::enter(state, authorized, request).await?;
+    let limit = question.parameters.count("limit")?;
+    let hits = values_of(state, &question, field, limit).await?;
     Ok(hold(place, answer(hits)))
 }
 

@@ -316,13 +316,10 @@ fn join() -> impl Strategy<Value = Join> {
         1..3,
     );
     let prefix = option::weighted(0.6, Just("other.".to_owned()));
-    (by, other_query(), any::<bool>(), prefix).prop_map(|(mut by, query, inner, prefix)| {
-        by.dedup();
-        Join {
-            by,
-            query: Box::new(query),
-            inner,
-            prefix,
-        }
+    (by, other_query(), any::<bool>(), prefix).prop_map(|(by, query, inner, prefix)| Join {
+        by,
+        query: Box::new(query),
+        inner,
+        prefix,
     })
 }

@@ -8,7 +8,6 @@ const ID: &str = "id";
 const STREAM_ID: &str = "_stream_id";
 
 pub(super) fn tame(query: &mut Query) {
-    let mut united = false;
     let mut unique = true;
     let mut ordered = false;
     let mut pipes = Vec::new();
@@ -16,18 +15,13 @@ pub(super) fn tame(query: &mut Query) {
         if !can_be_told(&mut pipe, unique, ordered) {
             continue;
         }
-        // DataFusion takes a filter of a field that one half does not have below the counting of that half.
-        if united && matches!(pipe, Pipe::Filter(_)) {
-            continue;
-        }
-        united = united || matches!(pipe, Pipe::Union(_));
         ordered = match &pipe {
             Pipe::Sort(_) | Pipe::First(_) | Pipe::Last(_) => unique && !has_partitions(&pipe),
             Pipe::Limit(_) | Pipe::Offset(_) => ordered,
             _ => false,
         };
         unique = unique && keeps_id(&pipe);
-        let ends = makes_lists(&pipe) || matches!(pipe, Pipe::Offset(_)) || has_rank(&pipe);
+        let ends = makes_lists(&pipe);
         pipes.push(pipe);
         if ends {
             break;
@@ -44,10 +38,6 @@ fn can_be_told(pipe: &mut Pipe, unique: bool, ordered: bool) -> bool {
     };
     match pipe {
         Pipe::Sort(sort) => {
-            // DataFusion drops a sort below a limit that only skips, if another sort follows.
-            if sort.offset.is_some() {
-                sort.limit.get_or_insert(1_000);
-            }
             let cuts = sort.limit.is_some() || sort.offset.is_some() || sort.rank_field.is_some();
             sort.by.push(by_id());
             unique || !cuts
@@ -93,15 +83,6 @@ fn has_partitions(pipe: &Pipe) -> bool {
     match pipe {
         Pipe::Sort(sort) => !sort.partition_by.is_empty(),
         Pipe::First(first) | Pipe::Last(first) => !first.partition_by.is_empty(),
-        _ => false,
-    }
-}
-
-/// Two ranks of records without any of the fields have one name in the engine.
-fn has_rank(pipe: &Pipe) -> bool {
-    match pipe {
-        Pipe::Sort(sort) => sort.rank_field.is_some(),
-        Pipe::First(first) | Pipe::Last(first) => first.rank_field.is_some(),
         _ => false,
     }
 }
