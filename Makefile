@@ -50,6 +50,10 @@ bench: ## Measure ingest, latency, restart and look-ups (FILE=, PARTS=, RUNS=; s
 bench-query: ## Measure thirteen questions (FILE=, PARTS=numbers, RUNS=, PEER_VICTORIALOGS_URL=, PEER_CHDB_PYTHON=; see docs/benchmarks.md)
 	@PROFILE=$(PROFILE) BENCH=bench_query.py RUNS=$(or $(RUNS),15) scripts/bench.sh
 
+.PHONY: bench-dashboards
+bench-dashboards: ## Measure ingest at half speed beside dashboards (FILE=, RUNS=how many (16), PARTS=pauses in seconds; see docs/benchmarks.md)
+	@PROFILE=$(PROFILE) BENCH=bench_dashboards.py RUNS=$(or $(RUNS),16) scripts/bench.sh
+
 .PHONY: fuzz
 fuzz: ## Run a fuzz target (TARGET=wal, SECONDS=60; see CONTRIBUTING.md)
 	@TARGET=$(TARGET) SECONDS_=$(SECONDS) scripts/fuzz.sh

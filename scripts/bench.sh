@@ -12,7 +12,8 @@
 #   LOGMILL_CACHE        keeps the corpus (~/.cache/logmill)
 #   LOGMILL_LOGHUB       folder of Loghub's samples  } what a corpus
 #   LOGMILL_CORPUS_GEN   the generator, gen.py       } is made of
-#   BENCH     bench.py (default) or bench_query.py, whose parts are numbers of questions
+#   BENCH     bench.py (default); bench_query.py, whose parts are numbers of questions; bench_dashboards.py, whose parts are the
+#             seconds between a dashboard's questions, and RUNS how many dashboards
 #   PEER_CHDB_PYTHON     a Python that has chdb, to ask the same questions (bench_query.py)
 #   PEER_VICTORIALOGS_URL, _PID, _DATA   a running VictoriaLogs, its process and its folder, to measure beside
 set -euo pipefail

@@ -165,10 +165,10 @@ class Http:
         target = urllib.parse.urlsplit(url)
         self.connection = http.client.HTTPConnection(target.hostname, target.port or 80, timeout=600)
 
-    def ask(self, path, body, content_type):
+    def ask(self, path, body, content_type, method="POST"):
         """(milliseconds, body)."""
         begun = time.perf_counter()
-        self.connection.request("POST", path, body, {"Content-Type": content_type})
+        self.connection.request(method, path, body, {"Content-Type": content_type})
         answer = self.connection.getresponse()
         read = answer.read()
         elapsed = (time.perf_counter() - begun) * 1e3
@@ -369,9 +369,9 @@ def main():
             bench.load(server, "--connections", "2", "--flush")
             compacted(server)
             url = server.url
-        systems = [Logmill(url)]
-        _, read = systems[0].http.ask("/sql", json.dumps({"query": "SELECT count(*) FROM logs"}), "application/json")
+        _, read = Http(url).ask("/sql", json.dumps({"query": "SELECT count(*) FROM logs"}), "application/json")
         records = json.loads(read)["rows"][0][0]
+        systems = []
         if peer := os.environ.get("PEER_VICTORIALOGS_URL"):
             note("loading VictoriaLogs")
             systems.append(VictoriaLogs(peer))
@@ -380,6 +380,8 @@ def main():
             note("loading ClickHouse")
             systems.append(stack.enter_context(ClickHouse(peer, bench.work / "clickhouse")))
             systems[-1].load(file, records)
+        # Now: a connection that nothing is asked on while peers are loaded would be closed.
+        systems.insert(0, Logmill(url))
         results = []
         for question in questions(corpus):
             if given.parts and str(question.number) not in given.parts:
