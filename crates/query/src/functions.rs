@@ -11,6 +11,11 @@ mod text;
 
 use std::sync::Arc;
 
+use arrow_array::cast::AsArray;
+use arrow_array::{ArrayRef, StringViewArray};
+use arrow_cast::cast;
+use arrow_schema::DataType;
+use datafusion::common::Result;
 use datafusion::logical_expr::ScalarUDF;
 
 pub(crate) use count_distinct::{DistinctByHash, count_distinct};
@@ -30,4 +35,9 @@ pub(crate) fn all() -> impl Iterator<Item = Arc<ScalarUDF>> {
         matches::matches(),
     ];
     ours.into_iter().chain(json::json_functions())
+}
+
+/// Texts of any kind as views.
+fn views(texts: &ArrayRef) -> Result<StringViewArray> {
+    Ok(cast(texts, &DataType::Utf8View)?.as_string_view().clone())
 }

@@ -103,7 +103,7 @@ impl Session {
         if let Some(first) = first {
             plan = sorted(plan, first)?;
         }
-        let columns = self.projection(columns, plan.schema().as_ref())?;
+        let columns = projection(&self.state, columns, plan.schema().as_ref())?;
         plan = Arc::new(ProjectionExec::try_new(columns, plan)?);
         // A sort tells the scan below it which times it still wants, and in which order.
         let rules: [&dyn PhysicalOptimizerRule; 3] = [
@@ -120,7 +120,7 @@ impl Session {
     /// Columns of rows that are in memory.
     pub(crate) fn project(&self, batch: &RecordBatch, columns: &[Expr]) -> Result<RecordBatch> {
         let schema = batch.schema();
-        let columns = self.projection(columns, &schema)?;
+        let columns = projection(&self.state, columns, &schema)?;
         ProjectionExprs::from(columns)
             .make_projector(&schema)?
             .project_batch(batch)
@@ -190,16 +190,21 @@ impl Session {
             }
         }
     }
+}
 
-    fn projection(&self, columns: &[Expr], input: &Schema) -> Result<Vec<ProjectionExpr>> {
-        let schema = DFSchema::try_from(input.clone())?;
-        let columns = columns.iter().map(|column| {
-            let (_, alias) = column.qualified_name();
-            let expr = self.state.create_physical_expr(column.clone(), &schema)?;
-            Ok(ProjectionExpr { expr, alias })
-        });
-        columns.collect()
-    }
+/// Columns as the engine computes them of rows of a schema, each by its name.
+pub(crate) fn projection(
+    state: &SessionState,
+    columns: &[Expr],
+    input: &Schema,
+) -> Result<Vec<ProjectionExpr>> {
+    let schema = DFSchema::try_from(input.clone())?;
+    let columns = columns.iter().map(|column| {
+        let (_, alias) = column.qualified_name();
+        let expr = state.create_physical_expr(column.clone(), &schema)?;
+        Ok(ProjectionExpr { expr, alias })
+    });
+    columns.collect()
 }
 
 /// The first rows of a plan by their time.

@@ -75,8 +75,10 @@ impl LogsTable {
 
     /// What is needed to know of a segment before its pages are read.
     pub(crate) async fn open(&self, handle: &Arc<SegmentHandle>) -> Result<Arc<OpenSegment>> {
-        let source = self.segments.objects.source(&handle.row().path)?;
-        self.segments.cache.open(&source, handle).await
+        self.segments
+            .cache
+            .open(&self.segments.objects, handle)
+            .await
     }
 
     /// Granules of everything; a batch in memory counts as the granules it would make.
@@ -263,8 +265,8 @@ impl LogsTable {
 
     /// The counts of a segment; none where it does not say them.
     pub(crate) async fn cells(&self, segment: &Arc<SegmentHandle>) -> Result<Option<Arc<Cells>>> {
-        let source = self.segments.objects.source(&segment.row().path)?;
-        let (cells, bytes) = self.open(segment).await?.cells(&source).await?;
+        let source = || self.segments.objects.source(&segment.row().path);
+        let (cells, bytes) = self.open(segment).await?.cells(source).await?;
         self.counts().bytes.fetch_add(bytes, Ordering::Relaxed);
         Ok(cells)
     }
@@ -274,8 +276,8 @@ impl LogsTable {
         &self,
         segment: &Arc<SegmentHandle>,
     ) -> Result<Option<Arc<ValueCounts>>> {
-        let source = self.segments.objects.source(&segment.row().path)?;
-        let (values, bytes) = self.open(segment).await?.values(&source).await?;
+        let source = || self.segments.objects.source(&segment.row().path);
+        let (values, bytes) = self.open(segment).await?.values(source).await?;
         self.counts().bytes.fetch_add(bytes, Ordering::Relaxed);
         Ok(values)
     }

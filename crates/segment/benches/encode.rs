@@ -1,5 +1,6 @@
 //! Making segments: sorting and encoding rows, finding their tokens, merging; and looking tokens up.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
@@ -135,14 +136,14 @@ fn merge(criterion: &mut Criterion) {
     let range = file.index_range().expect("it has an index");
     let index = &bytes[range.start as usize..range.end as usize];
     let location = file.metadata().rollup.clone().expect("it has a rollup");
-    let block = |offset: u64, length: u64| &bytes[offset as usize..(offset + length) as usize];
-    let rollup = Rollup::read(&location, block(location.offset, location.bytes));
+    let block = |range: Range<u64>| &bytes[range.start as usize..range.end as usize];
+    let rollup = Rollup::read(&location, block(location.range()));
     let rollup = rollup.expect("it is whole");
     let location = file.metadata().newest.clone().expect("it has one");
-    let newest = block(location.block.offset, location.block.bytes);
+    let newest = block(location.block.range());
     let newest = Newest::read(&location, newest).expect("it is whole");
     let location = file.metadata().values.clone().expect("it has them");
-    let values = ValueCounts::read(&location, block(location.offset, location.bytes));
+    let values = ValueCounts::read(&location, block(location.range()));
     let values = values.expect("it is whole");
     let blocks = Blocks {
         index,

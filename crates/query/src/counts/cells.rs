@@ -47,26 +47,25 @@ pub(crate) struct Cells {
 
 impl Cells {
     pub(crate) fn of(rollup: &Rollup) -> Result<Self> {
-        let mut minutes = BTreeMap::new();
-        let mut fives = BTreeMap::new();
-        let mut hours = BTreeMap::new();
-        for (cell, count) in rollup.cells() {
-            let start_ns = cell.minute.saturating_mul(MINUTE_NS);
-            let start_of =
-                |grain: Grain| start_ns.div_euclid(grain.ns()).saturating_mul(grain.ns());
-            let names = (cell.level, cell.service);
-            for (grain, cells) in [(Grain::Hour, &mut hours), (Grain::FiveMinutes, &mut fives)] {
-                *cells.entry((start_of(grain), names.clone())).or_insert(0) += count;
-            }
-            *minutes.entry((start_ns, names)).or_insert(0) += count;
-        }
         Ok(Self {
-            minutes: batch(&minutes)?,
-            fives: batch(&fives)?,
-            hours: batch(&hours)?,
+            minutes: counted(rollup, Grain::Minute)?,
+            fives: counted(rollup, Grain::FiveMinutes)?,
+            hours: counted(rollup, Grain::Hour)?,
             by_service: rollup.by_service(),
         })
     }
+}
+
+/// The counts of a rollup by a length of time.
+pub(super) fn counted(rollup: &Rollup, grain: Grain) -> Result<RecordBatch> {
+    let mut cells = BTreeMap::new();
+    for (cell, count) in rollup.cells() {
+        let start_ns = cell.minute.saturating_mul(MINUTE_NS);
+        let start_ns = start_ns.div_euclid(grain.ns()).saturating_mul(grain.ns());
+        let key = (start_ns, (cell.level, cell.service));
+        *cells.entry(key).or_insert(0) += count;
+    }
+    batch(&cells)
 }
 
 impl Cells {

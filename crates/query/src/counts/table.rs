@@ -22,7 +22,7 @@ use logmill_model::{TimeRange, field};
 use logmill_segment::Rollup;
 use logmill_store::{MemtableBatch, SegmentHandle};
 
-use super::cells::{COUNT, Cells, MINUTE_NS, schema};
+use super::cells::{self, COUNT, MINUTE_NS, schema};
 use super::rule::Grain;
 use crate::predicate;
 use crate::pruning;
@@ -170,7 +170,7 @@ impl CountsTable {
         let (counted, memory) = counted_in_memory(memory, range, inner);
         parts.memory = memory;
         if counted.rows() > 0 {
-            parts.cells.push(Cells::of(&counted)?.minutes);
+            parts.cells.push(cells::counted(&counted, Grain::Minute)?);
         }
         parts.edges = edges
             .into_iter()

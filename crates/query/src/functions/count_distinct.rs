@@ -5,9 +5,8 @@
 
 use std::sync::{Arc, LazyLock};
 
+use arrow_array::ArrayRef;
 use arrow_array::cast::AsArray;
-use arrow_array::{ArrayRef, StringViewArray};
-use arrow_cast::cast;
 use arrow_schema::{DataType, Field, FieldRef};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DataFusionError, Result, ScalarValue};
@@ -23,6 +22,7 @@ use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::hash_set::Hashes;
+use super::views;
 
 /// The number of different texts.
 pub(crate) fn count_distinct() -> Arc<AggregateUDF> {
@@ -146,16 +146,9 @@ impl Accumulator for DistinctTexts {
         let [values] = values else {
             return Err(internal("takes one argument"));
         };
-        let cast_values;
-        let views: &StringViewArray = match values.as_string_view_opt() {
-            Some(views) => views,
-            None => {
-                cast_values = cast(values, &DataType::Utf8View)?;
-                cast_values.as_string_view()
-            }
-        };
+        let values = views(values)?;
         let mut last = None;
-        for value in views.iter().flatten() {
+        for value in values.iter().flatten() {
             // Like stands by like.
             if last != Some(value) {
                 self.seen.insert(xxh3_128(value.as_bytes()));

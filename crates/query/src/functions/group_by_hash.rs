@@ -6,9 +6,7 @@
 use std::sync::{Arc, LazyLock};
 
 use arrow_array::builder::{ArrayBuilder, StringViewBuilder};
-use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, BooleanArray, Decimal128Array, StringViewArray};
-use arrow_cast::cast;
 use arrow_schema::DataType;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Column, DataFusionError, Result, ScalarValue};
@@ -21,6 +19,8 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::optimizer::ApplyOrder;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 use xxhash_rust::xxh3::xxh3_128;
+
+use super::views;
 
 /// The engine's type of numbers that is as long as a hash.
 const HASH: DataType = DataType::Decimal128(38, 0);
@@ -263,11 +263,6 @@ impl Accumulator for OneText {
     fn size(&self) -> usize {
         size_of_val(self) + self.0.as_ref().map_or(0, String::capacity)
     }
-}
-
-/// Texts as views.
-fn views(texts: &ArrayRef) -> Result<StringViewArray> {
-    Ok(cast(texts, &DataType::Utf8View)?.as_string_view().clone())
 }
 
 fn internal(problem: &str) -> DataFusionError {

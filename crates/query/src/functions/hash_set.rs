@@ -39,22 +39,21 @@ impl Hashes {
             Self::Few(few) => {
                 few.insert(hash);
                 if few.len() > FEW {
-                    self.many();
+                    self.make_many(0);
                 }
             }
             Self::Many(many) => many.insert(hash),
         }
     }
 
-    /// As many.
-    fn many(&mut self) -> &mut Many {
-        if let Self::Few(few) = self {
-            *self = Self::Many(Many::of(std::mem::take(few)));
-        }
-        match self {
+    /// Puts them down in parts, with room for so many more.
+    fn make_many(&mut self, more: usize) {
+        let mut many = match std::mem::take(self) {
+            Self::Few(few) => Many::of(few),
             Self::Many(many) => many,
-            Self::Few(_) => unreachable!("they were made many"),
-        }
+        };
+        many.reserve(more);
+        *self = Self::Many(many);
     }
 
     /// How many there are.
@@ -83,7 +82,7 @@ impl Hashes {
     pub(super) fn add_bytes(&mut self, bytes: &[u8]) {
         let (hashes, _rest) = bytes.as_chunks::<16>();
         if hashes.len() > FEW {
-            self.many().reserve(hashes.len());
+            self.make_many(hashes.len());
         }
         for hash in hashes {
             self.insert(u128::from_le_bytes(*hash));

@@ -3,14 +3,14 @@
 use std::sync::{Arc, LazyLock};
 
 use arrow_array::builder::StringViewBuilder;
-use arrow_array::cast::AsArray;
-use arrow_cast::cast;
 use arrow_schema::DataType;
 use datafusion::common::{DataFusionError, Result};
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use logmill_model::pattern;
+
+use super::views;
 
 /// The pattern of a message.
 pub(crate) fn message_pattern() -> Arc<ScalarUDF> {
@@ -45,10 +45,10 @@ impl ScalarUDFImpl for MessagePattern {
             return Err(DataFusionError::Execution(problem));
         };
         let messages = messages.to_array(arguments.number_rows)?;
-        let messages = cast(&messages, &DataType::Utf8View)?;
+        let messages = views(&messages)?;
         let mut patterns = StringViewBuilder::with_capacity(arguments.number_rows);
         let mut text = String::new();
-        for message in messages.as_string_view() {
+        for message in &messages {
             match message {
                 Some(message) => {
                     text.clear();

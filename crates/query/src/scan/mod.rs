@@ -160,7 +160,7 @@ impl SegmentScan {
     ) -> Result<Option<Part>> {
         let path = &handle.row().path;
         let source = self.objects.source(path)?;
-        let segment = self.cache.open(&source, handle).await?;
+        let segment = self.cache.open(&self.objects, handle).await?;
         let (granules, bytes) = pruning::granules(&segment, &source, condition, range).await?;
         self.counts.bytes.fetch_add(bytes, Ordering::Relaxed);
         if granules.is_empty() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use datafusion::common::Result;
 use logmill_store::SegmentHandle;
 
-use super::{OpenSegment, Source};
+use super::{Objects, OpenSegment};
 use crate::lru::Lru;
 
 /// Opened segments by path, bounded by bytes.
@@ -29,14 +29,15 @@ impl SegmentCache {
     /// The segment, opened now if it is not in the cache.
     pub(crate) async fn open(
         &self,
-        source: &Source,
+        objects: &Objects,
         handle: &SegmentHandle,
     ) -> Result<Arc<OpenSegment>> {
         let row = handle.row();
         if let Some(segment) = self.get(&row.path) {
             return Ok(segment);
         }
-        let segment = Arc::new(OpenSegment::open(source, &row.path, row.bytes).await?);
+        let source = objects.source(&row.path)?;
+        let segment = Arc::new(OpenSegment::open(&source, &row.path, row.bytes).await?);
         let bytes = segment.memory_bytes() + 2 * row.path.len();
         self.segments
             .insert(row.path.clone(), segment.clone(), bytes);

@@ -128,7 +128,10 @@ impl OpenSegment {
     }
 
     /// The counts of the rollup, and the bytes that were read for them now.
-    pub(crate) async fn cells(&self, source: &Source) -> Result<(Option<Arc<Cells>>, u64)> {
+    pub(crate) async fn cells(
+        &self,
+        source: impl FnOnce() -> Result<Source>,
+    ) -> Result<(Option<Arc<Cells>>, u64)> {
         let location = self.file.metadata().rollup.as_ref();
         let read = |block: &_, bytes: &_| match Rollup::read(block, bytes) {
             Ok(rollup) => Cells::of(&rollup).map(Some),
@@ -142,7 +145,10 @@ impl OpenSegment {
     }
 
     /// The values of columns, and the bytes that were read for them now.
-    pub(crate) async fn values(&self, source: &Source) -> Result<(Option<Arc<ValueCounts>>, u64)> {
+    pub(crate) async fn values(
+        &self,
+        source: impl FnOnce() -> Result<Source>,
+    ) -> Result<(Option<Arc<ValueCounts>>, u64)> {
         let location = self.file.metadata().values.as_ref();
         let read = |block: &_, bytes: &_| match ValueCounts::read(block, bytes) {
             Ok(values) => Ok(Some(values)),
@@ -311,7 +317,7 @@ impl OpenSegment {
 async fn once<T>(
     known: &OnceCell<Option<Arc<T>>>,
     location: Option<&BlockLocation>,
-    source: &Source,
+    source: impl FnOnce() -> Result<Source>,
     read: impl FnOnce(&BlockLocation, &[u8]) -> Result<Option<T>>,
 ) -> Result<(Option<Arc<T>>, u64)> {
     let Some(location) = location else {
@@ -319,7 +325,7 @@ async fn once<T>(
     };
     let mut bytes_read = 0;
     let init = async {
-        let bytes = source.block(location).await?;
+        let bytes = source()?.block(location).await?;
         bytes_read = location.bytes;
         Ok::<_, DataFusionError>(read(location, &bytes)?.map(Arc::new))
     };

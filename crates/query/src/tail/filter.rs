@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use arrow_array::{Array, RecordBatch, UInt64Array};
 use arrow_schema::{Schema, SchemaRef};
-use datafusion::common::{DFSchema, Result};
+use datafusion::common::Result;
 use datafusion::execution::SessionState;
-use datafusion::physical_expr::projection::{ProjectionExpr, ProjectionExprs};
+use datafusion::physical_expr::projection::ProjectionExprs;
 use logmill_query_api::LogQuery;
 use logmill_schema::{ColumnType, TableSchema};
 
@@ -100,13 +100,8 @@ fn compile(state: &SessionState, query: &LogQuery, table: &TableSchema) -> Resul
     let columns = match &query.fields {
         Some(_) => {
             let (columns, _) = projection(table, query);
-            let schema = DFSchema::try_from(all.clone())?;
-            let columns = columns.into_iter().map(|column| {
-                let (_, alias) = column.qualified_name();
-                let expr = state.create_physical_expr(column, &schema)?;
-                Ok(ProjectionExpr { expr, alias })
-            });
-            Some(ProjectionExprs::from(columns.collect::<Result<Vec<_>>>()?))
+            let columns = records::projection(state, &columns, &all)?;
+            Some(ProjectionExprs::from(columns))
         }
         None => None,
     };

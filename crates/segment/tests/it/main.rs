@@ -6,6 +6,7 @@
     reason = "a test fails by panicking, and says what it saw"
 )]
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -140,12 +141,21 @@ fn pages_of_every_column_end_on_granules() {
     }
 }
 
+/// A part of a segment.
+fn part(bytes: &Bytes, range: Range<u64>) -> Bytes {
+    bytes.slice(usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap())
+}
+
 /// The block of the newest records, if the segment has one.
 fn newest(bytes: &Bytes, file: &SegmentFile) -> Option<Newest> {
     let location = file.metadata().newest.as_ref()?;
-    let start = usize::try_from(location.block.offset).unwrap();
-    let length = usize::try_from(location.block.bytes).unwrap();
-    Some(Newest::read(location, &bytes[start..start + length]).unwrap())
+    Some(Newest::read(location, &part(bytes, location.block.range())).unwrap())
+}
+
+/// The counts of values.
+fn value_counts(bytes: &Bytes, file: &SegmentFile) -> ValueCounts {
+    let location = file.metadata().values.as_ref().unwrap();
+    ValueCounts::read(location, &part(bytes, location.range())).unwrap()
 }
 
 #[test]
@@ -163,16 +173,10 @@ fn newest_records_and_values_are_told_also_of_a_merge() {
     assert_eq!(verify(&bytes, Depth::AllRows), []);
 
     let schema = decode(&bytes).unwrap()[0].schema();
-    let range = file.index_range().unwrap();
-    let index = &bytes[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()];
-    let location = file.metadata().rollup.clone().unwrap();
-    let start = usize::try_from(location.offset).unwrap();
-    let length = usize::try_from(location.bytes).unwrap();
-    let rollup = Rollup::read(&location, &bytes[start..start + length]).unwrap();
-    let location = file.metadata().values.clone().unwrap();
-    let start = usize::try_from(location.offset).unwrap();
-    let length = usize::try_from(location.bytes).unwrap();
-    let values = ValueCounts::read(&location, &bytes[start..start + length]).unwrap();
+    let index = part(&bytes, file.index_range().unwrap());
+    let location = file.metadata().rollup.as_ref().unwrap();
+    let rollup = Rollup::read(location, &part(&bytes, location.range())).unwrap();
+    let values = value_counts(&bytes, &file);
     assert_eq!(values.get("message"), Some(&ColumnValues::TooMany));
     let Some(ColumnValues::Counts(services)) = values.get("service") else {
         panic!("{values:?}");
@@ -191,7 +195,7 @@ fn newest_records_and_values_are_told_also_of_a_merge() {
                 })
             };
             let blocks = Blocks {
-                index,
+                index: &index,
                 rollup: &rollup,
                 newest: known.then_some(&block),
                 values: known.then_some(&values),
@@ -204,11 +208,7 @@ fn newest_records_and_values_are_told_also_of_a_merge() {
             .unwrap();
         let block = newest(&merged, &file).map(|block| block.rows().num_rows());
         assert_eq!(block, known.then_some(NEWEST_ROWS));
-        let location = file.metadata().values.clone().unwrap();
-        let start = usize::try_from(location.offset).unwrap();
-        let length = usize::try_from(location.bytes).unwrap();
-        let values = ValueCounts::read(&location, &merged[start..start + length]).unwrap();
-        let services = match values.get("service") {
+        let services = match value_counts(&merged, &file).get("service") {
             Some(ColumnValues::Counts(services)) => services.values().sum::<u64>(),
             _ => 0,
         };
