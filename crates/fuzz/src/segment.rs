@@ -28,6 +28,7 @@ pub fn segment(bytes: &[u8]) {
         let Some(bytes) = row_group_bytes(&file, &file_bytes, row_group) else {
             continue;
         };
+        columns(&file, &file_bytes, row_group);
         rows.extend(
             file.decode_row_group(row_group, &bytes)
                 .into_iter()
@@ -56,6 +57,28 @@ pub fn segment(bytes: &[u8]) {
         newest.as_ref(),
         values.as_ref(),
     );
+}
+
+/// Reads columns page by page, as queries do.
+fn columns(file: &SegmentFile, bytes: &Bytes, row_group: usize) {
+    for (name, _) in &file.metadata().columns {
+        let Ok(Some(column)) = file.column(row_group, name) else {
+            continue;
+        };
+        let dictionary = column.dictionary_range();
+        let dictionary = dictionary.and_then(|range| slice(bytes, range));
+        let dictionary = dictionary.and_then(|bytes| column.dictionary(&bytes).ok());
+        for page in 0..file.granules(row_group) as usize {
+            column.is_null(page);
+            let range = column.page_range(page).ok();
+            let Some(bytes) = range.and_then(|range| slice(bytes, range)) else {
+                break;
+            };
+            if let Ok(page) = column.page(page, &bytes) {
+                let _ = column.array(&page, dictionary.as_ref());
+            }
+        }
+    }
 }
 
 /// The counts of values.

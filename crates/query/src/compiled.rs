@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, BooleanArray, RecordBatch};
+use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow_schema::SchemaRef;
 use arrow_select::filter::prep_null_mask_filter;
 use datafusion::catalog::Session;
@@ -40,8 +40,24 @@ impl CompiledCondition {
 
     /// The condition's answer for each row, never null.
     pub(crate) fn matches(&self, batch: &RecordBatch) -> Result<BooleanArray> {
-        let batch = adapted(batch, &self.schema)?;
-        let found = self.expr.evaluate(&batch)?.into_array(batch.num_rows())?;
+        self.evaluate(&adapted(batch, &self.schema)?)
+    }
+
+    /// The condition's answer for each of `rows` rows, by the columns that it is about.
+    pub(crate) fn matches_columns(
+        &self,
+        columns: Vec<ArrayRef>,
+        rows: usize,
+    ) -> Result<BooleanArray> {
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let schema = self.schema.clone();
+        self.evaluate(&RecordBatch::try_new_with_options(
+            schema, columns, &options,
+        )?)
+    }
+
+    fn evaluate(&self, batch: &RecordBatch) -> Result<BooleanArray> {
+        let found = self.expr.evaluate(batch)?.into_array(batch.num_rows())?;
         let found = found
             .as_boolean_opt()
             .ok_or_else(|| DataFusionError::Internal("a filter is not a condition".to_owned()))?;

@@ -3,6 +3,7 @@
 //! Invariant: bytes in, bytes out. No async, no paths, no query engine. Readers that know nothing of Logmill
 //! read a segment as the plain Parquet file it is.
 
+mod column;
 mod embedded;
 mod encoding;
 mod error;
@@ -19,6 +20,7 @@ mod values;
 mod verify;
 mod write;
 
+pub use column::{ColumnChunk, Page};
 pub use embedded::BlockLocation;
 pub use error::{Error, Result};
 pub use index::{ColumnSeed, GranuleSet, IndexLocation, TokenIndex, token_hash, token_hashes};

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use datafusion::common::Result;
-use datafusion::parquet::arrow::arrow_reader::{RowSelection, RowSelector};
 use logmill_model::TimeRange;
 use logmill_schema::ColumnType;
 use logmill_segment::{ColumnSeed, GRANULE_ROWS, GranuleSet, TokenIndex, token_hash};
@@ -134,30 +133,4 @@ fn in_time(segment: &OpenSegment, range: TimeRange) -> GranuleSet {
         }
     }
     found
-}
-
-/// The rows of these granules, in a row group; `None` is all of them.
-pub(crate) fn selection(
-    segment: &OpenSegment,
-    granules: &GranuleSet,
-    row_group: usize,
-) -> Option<RowSelection> {
-    let mut rows_left = segment.file().rows(row_group);
-    let mut selectors: Vec<RowSelector> = Vec::new();
-    for granule in segment.granules_of(row_group) {
-        let rows = rows_left.min(GRANULE_ROWS);
-        rows_left -= rows;
-        let skip = !granules.contains(granule);
-        match selectors.last_mut() {
-            Some(last) if last.skip == skip => last.row_count += rows,
-            _ => selectors.push(RowSelector {
-                row_count: rows,
-                skip,
-            }),
-        }
-    }
-    match selectors.as_slice() {
-        [only] if !only.skip => None,
-        _ => Some(RowSelection::from(selectors)),
-    }
 }

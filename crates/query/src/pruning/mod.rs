@@ -12,5 +12,5 @@ mod regex;
 mod time;
 
 pub(crate) use condition::{Condition, condition};
-pub(crate) use look_up::{granules, selection};
+pub(crate) use look_up::granules;
 pub(crate) use time::{is_of_time_alone, time_range};

@@ -279,7 +279,7 @@ impl Progress {
                 wanted &= bound.allows(unit.times())?;
             }
             if wanted {
-                return unit.read(&self.reading).map(Some);
+                return Ok(Some(unit.read(&self.reading, true)));
             }
         }
         Ok(None)

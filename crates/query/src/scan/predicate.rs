@@ -1,21 +1,21 @@
 //! What is asked of every row of a segment, and which rows are known to have it.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use arrow_array::{BooleanArray, RecordBatch};
-use arrow_schema::{ArrowError, DataType, SchemaRef};
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array, new_null_array};
+use arrow_buffer::BooleanBuffer;
+use arrow_schema::{DataType, Field, SchemaRef};
 use datafusion::catalog::Session;
 use datafusion::common::{DataFusionError, Result};
 use datafusion::logical_expr::Expr;
-use datafusion::parquet::arrow::ProjectionMask;
-use datafusion::parquet::arrow::arrow_reader::{ArrowPredicate, RowFilter, RowSelection};
+use logmill_segment::{GranuleSet, Page};
 
-use logmill_segment::GranuleSet;
-
+use super::row_set::{GranuleRows, RowSet, Rows};
 use crate::compiled::CompiledCondition;
 use crate::lru::Lru;
-use crate::segments::OpenSegment;
+use crate::segments::{ColumnId, OpenSegment, PageReader};
 
 /// Conditions, all of which hold of a row.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub(crate) struct MatchKey {
 }
 
 /// The rows that satisfied a predicate when it was asked the last time, in terms of their row group.
-pub(crate) type MatchCache = Lru<MatchKey, Arc<RowSelection>>;
+pub(crate) type MatchCache = Lru<MatchKey, Arc<RowSet>>;
 
 impl Predicate {
     /// Of the conditions of a scan of a table of this schema; none when there is none.
@@ -85,25 +85,26 @@ impl Predicate {
         })
     }
 
-    /// A filter for the reader of a row group, and what it will find. What is cheapest to read is asked first.
-    pub(crate) fn row_filter(&self, segment: &OpenSegment, row_group: usize) -> (RowFilter, Found) {
+    /// What to ask of the rows of a row group. What is cheapest to read is asked first.
+    pub(super) fn questions(
+        &self,
+        segment: &OpenSegment,
+        row_group: usize,
+        pages: &mut PageReader,
+    ) -> Vec<Question> {
         let mut conditions = self.conditions.clone();
         conditions.sort_by_key(|condition| segment.column_bytes(row_group, condition.schema()));
-        let found = Found(Arc::new(Mutex::new(State {
-            matches: vec![Vec::new(); conditions.len()],
-            failure: None,
-        })));
-        let predicates = conditions.into_iter().enumerate().map(|(at, condition)| {
+        let questions = conditions.into_iter().map(|condition| {
             let fields = condition.schema().fields().iter();
-            let names = fields.map(|field| field.name().as_str());
-            Box::new(RowCondition {
-                mask: segment.mask(names),
+            Question {
+                columns: fields.map(|field| pages.column(field.name())).collect(),
                 condition,
-                at,
-                found: found.clone(),
-            }) as Box<dyn ArrowPredicate>
+                by_value: self.key.is_some(),
+                of_values: OfValues::Unasked,
+                of_none: None,
+            }
         });
-        (RowFilter::new(predicates.collect()), found)
+        questions.collect()
     }
 
     /// Which rows of a batch satisfy all conditions.
@@ -134,66 +135,123 @@ fn arrow_and(one: &BooleanArray, other: &BooleanArray) -> Result<BooleanArray> {
     Ok(BooleanArray::new(one.values() & other.values(), None))
 }
 
-/// What the conditions of a filter found while a row group was read.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Found(Arc<Mutex<State>>);
-
-#[derive(Debug, Default)]
-struct State {
-    /// For each condition, its answers for the rows that satisfied those before it.
-    matches: Vec<Vec<BooleanArray>>,
-    /// What the reader would only give the text of.
-    failure: Option<DataFusionError>,
-}
-
-impl Found {
-    /// The rows of `read` that satisfy all conditions; of a row group that was read to its end.
-    pub(crate) fn selection(&self, read: RowSelection) -> RowSelection {
-        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.matches.iter().fold(read, |selection, found| {
-            // Nothing was left to be asked.
-            if found.is_empty() {
-                return selection;
-            }
-            selection.and_then(&RowSelection::from_filters(found))
-        })
-    }
-
-    /// The error of a condition, instead of what the reader made of it.
-    pub(crate) fn explain(&self, error: DataFusionError) -> DataFusionError {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.failure.take().unwrap_or(error)
-    }
-}
-
-/// A condition as the reader of rows asks it.
-struct RowCondition {
-    mask: ProjectionMask,
+/// A condition that is asked of the rows of a row group.
+pub(super) struct Question {
     condition: Arc<CompiledCondition>,
-    at: usize,
-    found: Found,
+    /// Those that it is about.
+    pub(super) columns: Vec<ColumnId>,
+    /// Whether rows of the same value get the same answer.
+    by_value: bool,
+    of_values: OfValues,
+    /// The answer for rows without a value.
+    of_none: Option<bool>,
 }
 
-impl ArrowPredicate for RowCondition {
-    fn projection(&self) -> &ProjectionMask {
-        &self.mask
-    }
+/// A condition's answers for the values of a dictionary.
+enum OfValues {
+    Unasked,
+    Known(Vec<bool>),
+    /// It fails for one of the values, which no row that is left may have.
+    Failed,
+}
 
-    fn evaluate(&mut self, batch: RecordBatch) -> std::result::Result<BooleanArray, ArrowError> {
-        let evaluated = self.condition.matches(&batch);
-        let mut state = self.found.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match evaluated {
-            Ok(found) => {
-                if let Some(matches) = state.matches.get_mut(self.at) {
-                    matches.push(found.clone());
+impl Question {
+    /// Leaves the rows of a granule, whose pages are there, that satisfy the condition. `asked`: of how many rows of the
+    /// row group it is going to be asked, about.
+    pub(super) fn leave(
+        &mut self,
+        granule: &mut GranuleRows,
+        pages: &mut PageReader,
+        asked: usize,
+    ) -> Result<()> {
+        if let ([column], true) = (self.columns.as_slice(), self.by_value) {
+            let column = *column;
+            match pages.page(column, granule.page)? {
+                Page::Nulls(_) => {
+                    let holds = self.of_none()?;
+                    if !holds {
+                        granule.rows = Rows::none();
+                    }
+                    return Ok(());
                 }
-                Ok(found)
-            }
-            Err(error) => {
-                let text = error.to_string();
-                state.failure = Some(error);
-                Err(ArrowError::ComputeError(text))
+                Page::Keys(keys) if self.knows_values(pages.dictionary(column), asked) => {
+                    let keys = granule.rows.of(&(Arc::new(keys) as ArrayRef))?;
+                    let matches = self.of_keys(keys.as_primitive())?;
+                    granule.keep(&matches);
+                    return Ok(());
+                }
+                _ => {}
             }
         }
+        let fields = self.condition.schema().fields().iter();
+        let values = fields.zip(&self.columns).map(|(field, column)| {
+            pages.values(*column, granule.page, &granule.rows, field.data_type())
+        });
+        let values = values.collect::<Result<Vec<_>>>()?;
+        let matches = self.condition.matches_columns(values, granule.rows.len())?;
+        granule.keep(matches.values());
+        Ok(())
     }
+
+    /// The answer for rows without a value.
+    fn of_none(&mut self) -> Result<bool> {
+        if let Some(known) = self.of_none {
+            return Ok(known);
+        }
+        let fields = self.condition.schema().fields().iter();
+        let none = fields.map(|field| new_null_array(field.data_type(), 1));
+        let answer = self.condition.matches_columns(none.collect(), 1)?;
+        Ok(*self.of_none.insert(answer.value(0)))
+    }
+
+    /// Whether the answers for all values of a dictionary are known: they are asked for unless the rows are fewer.
+    fn knows_values(&mut self, dictionary: Option<&ArrayRef>, asked: usize) -> bool {
+        if let OfValues::Unasked = self.of_values
+            && let Some(dictionary) = dictionary.filter(|values| values.len() <= asked)
+        {
+            self.of_values = match self.ask_values(dictionary) {
+                Ok(answers) => OfValues::Known(answers),
+                Err(_) => OfValues::Failed,
+            };
+        }
+        matches!(self.of_values, OfValues::Known(_))
+    }
+
+    fn ask_values(&self, dictionary: &ArrayRef) -> Result<Vec<bool>> {
+        let fields = self.condition.schema().fields().iter();
+        let values = fields.map(|field| promoted(dictionary, field));
+        let values = values.collect::<Result<Vec<_>>>()?;
+        let answers = self.condition.matches_columns(values, dictionary.len())?;
+        Ok(answers.values().iter().collect())
+    }
+
+    /// The answers for rows by the places of their values in the dictionary.
+    fn of_keys(&mut self, keys: &UInt32Array) -> Result<BooleanBuffer> {
+        let of_none = match keys.null_count() {
+            0 => false,
+            _ => self.of_none()?,
+        };
+        let OfValues::Known(answers) = &self.of_values else {
+            return Err(DataFusionError::Internal(
+                "values that were not asked".to_owned(),
+            ));
+        };
+        let answer = |key: u32| answers.get(key as usize).copied().unwrap_or(false);
+        let values = keys.values();
+        Ok(match keys.nulls() {
+            None => BooleanBuffer::collect_bool(keys.len(), |row| answer(values[row])),
+            Some(nulls) => BooleanBuffer::collect_bool(keys.len(), |row| {
+                if nulls.is_valid(row) {
+                    answer(values[row])
+                } else {
+                    of_none
+                }
+            }),
+        })
+    }
+}
+
+fn promoted(values: &ArrayRef, field: &Field) -> Result<ArrayRef> {
+    let promoted = logmill_schema::promote(values, field.name(), field.data_type());
+    promoted.map_err(|error| DataFusionError::External(Box::new(error)))
 }

@@ -8,10 +8,10 @@ use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow_schema::{Field, Schema, SchemaRef};
 use arrow_select::concat::concat_batches;
 use datafusion::common::{DataFusionError, Result};
-use datafusion::parquet::arrow::arrow_reader::{RowSelection, RowSelector};
 use logmill_segment::GRANULE_ROWS;
 use tokio::task::JoinSet;
 
+use super::row_set::RowSet;
 use super::unit::{Reading, Unit};
 
 /// Granules that a task reads at most.
@@ -25,24 +25,6 @@ struct Piece {
     unit: Unit,
     /// In order.
     rows: Vec<u32>,
-}
-
-impl Piece {
-    /// Those of the columns of which a row may have a value: what pages have none is not read, nor are the dictionaries for it.
-    fn with_values(&self, schema: &SchemaRef) -> SchemaRef {
-        let Unit {
-            part, row_group, ..
-        } = &self.unit;
-        let pages: Vec<usize> = runs(&self.rows)
-            .filter_map(|run| run.first().map(|row| granule(*row)))
-            .collect();
-        let fields = schema.fields().iter();
-        let there = fields.filter(|field| {
-            let has_value = |page: &usize| !part.segment.is_null(*row_group, *page, field.name());
-            pages.iter().any(has_value)
-        });
-        Arc::new(Schema::new(there.cloned().collect::<Vec<_>>()))
-    }
 }
 
 /// Reads rows of units, by their numbers in the row groups, in order.
@@ -60,17 +42,16 @@ pub(super) async fn read_rows(
     let mut tasks = JoinSet::new();
     let mut read = Vec::with_capacity(pieces.len());
     for (at, piece) in pieces.iter().enumerate() {
-        let schema = piece.with_values(&reading.schema);
-        let schemas = dealt(&schema, &piece.unit, threads.div_ceil(pieces.len()));
+        let schemas = dealt(&reading.schema, &piece.unit, threads.div_ceil(pieces.len()));
         read.push(vec![None; schemas.len()]);
         for (part, schema) in schemas.into_iter().enumerate() {
-            let (unit, selection) = (piece.unit.clone(), selection_of(&piece.rows));
+            let (unit, rows) = (piece.unit.clone(), RowSet::of_numbers(&piece.rows));
             let reading = Reading {
                 schema,
                 ..reading.clone()
             };
             tasks.spawn(async move {
-                let mut reader = unit.read_rows(&reading, selection, false)?;
+                let mut reader = unit.read_rows(&reading, rows);
                 let mut batches = Vec::new();
                 while let Some(batch) = reader.next().await? {
                     batches.push(batch);
@@ -161,21 +142,6 @@ fn side_by_side(parts: &[RecordBatch], schema: &SchemaRef) -> Result<RecordBatch
         columns,
         &options,
     )?)
-}
-
-/// A selection of these rows, which are in order.
-fn selection_of(rows: &[u32]) -> RowSelection {
-    let mut selectors = Vec::new();
-    let mut next = 0;
-    for row in rows {
-        let row = *row as usize;
-        if row > next {
-            selectors.push(RowSelector::skip(row - next));
-        }
-        selectors.push(RowSelector::select(1));
-        next = row + 1;
-    }
-    RowSelection::from(selectors)
 }
 
 /// What a task of a scan came to.

@@ -13,7 +13,6 @@ use arrow_array::types::TimestampNanosecondType;
 use arrow_array::{RecordBatch, UInt32Array};
 use arrow_schema::{Schema, SchemaRef};
 use datafusion::common::{DataFusionError, Result};
-use datafusion::parquet::arrow::arrow_reader::RowSelection;
 use logmill_model::{TimeRange, field};
 use logmill_query_api::Order;
 use logmill_segment::GranuleSet;
@@ -298,16 +297,11 @@ impl Search {
             let elsewhere = self.block_after(*part);
             granules.sort_unstable();
             for granules in granules.chunks(most) {
-                let mut part = unit.clone();
-                part.granules = GranuleSet::none(part.part.segment.granules());
-                granules
-                    .iter()
-                    .for_each(|granule| part.granules.insert(*granule));
-                let whole = part.granules == unit.granules;
-                let known = unit.known(&self.reading.matches);
-                let reading = self.reading.clone();
+                let mut some = GranuleSet::none(unit.part.segment.granules());
+                granules.iter().for_each(|granule| some.insert(*granule));
+                let (unit, reading) = (unit.clone(), self.reading.clone());
                 tasks.spawn(async move {
-                    let mut hits = ranks(&part, whole, known, &reading, order, worst).await?;
+                    let mut hits = ranks(&unit, some, &reading, order, worst).await?;
                     if let Some(elsewhere) = elsewhere {
                         hits.retain(|(rank, _)| *rank <= elsewhere);
                     }
@@ -407,48 +401,36 @@ async fn newest(at: usize, part: &Part, reading: &Reading, worst: Option<Rank>) 
     })
 }
 
-/// The ranks and rows, in the row group, of a unit's records that satisfy its predicate and are better than `worst`; the
-/// unit is a part of one, or a whole one.
+/// The ranks and rows, in the row group, of the records of some granules of a unit that satisfy its predicate and are
+/// better than `worst`.
 async fn ranks(
     unit: &Unit,
-    whole: bool,
-    known: Option<Arc<RowSelection>>,
+    granules: GranuleSet,
     reading: &Reading,
     order: Order,
     worst: Option<Rank>,
 ) -> Result<Vec<(Rank, u32)>> {
-    let granules = unit.rows();
     let times = Reading {
         schema: time_alone(&reading.schema)?,
         ..reading.clone()
     };
-    let mut ranks = Vec::new();
-    let mut better = |row: usize, time: i64| {
-        let rank = rank(order, time);
-        if worst.is_none_or(|worst| rank > worst) {
-            ranks.push((rank, row as u32));
-        }
+    let whole = granules == unit.granules;
+    let some = Unit {
+        granules,
+        ..unit.clone()
     };
-    // Which rows the reader gives: those that are known to match, or those that it finds.
-    if let Some(known) = known {
-        let selection = granules.intersection(&known);
-        let mut reader = unit.read_rows(&times, selection.clone(), false)?;
-        let mut rows = selected(&selection);
-        while let Some(batch) = reader.next().await? {
-            for (time, row) in times_of(&batch)?.iter().zip(&mut rows) {
-                better(row, *time);
+    let mut reader = match unit.known(&reading.matches) {
+        Some(known) => some.read_rows(&times, known.within(|page| some.contains(page))),
+        None => some.read(&times, whole),
+    };
+    let mut ranks = Vec::new();
+    while let Some((granule, batch)) = reader.next_granule().await? {
+        for (row, time) in granule.numbers().zip(times_of(&batch)?) {
+            let rank = rank(order, *time);
+            if worst.is_none_or(|worst| rank > worst) {
+                ranks.push((rank, row as u32));
             }
         }
-        return Ok(ranks);
-    }
-    let (mut reader, found) = unit.read_and_tell(&times, whole)?;
-    let mut read = Vec::new();
-    while let Some(batch) = reader.next().await? {
-        read.extend_from_slice(times_of(&batch)?);
-    }
-    let selection = found.selection(granules);
-    for (row, time) in selected(&selection).zip(read) {
-        better(row, time);
     }
     Ok(ranks)
 }
@@ -457,14 +439,4 @@ async fn ranks(
 fn time_alone(schema: &SchemaRef) -> Result<SchemaRef> {
     let time = schema.field_with_name(field::TIMESTAMP)?;
     Ok(Arc::new(Schema::new(vec![time.clone()])))
-}
-
-/// The numbers of the selected rows.
-fn selected(selection: &RowSelection) -> impl Iterator<Item = usize> + '_ {
-    let mut next = 0;
-    selection.iter().flat_map(move |run| {
-        let rows = next..next + run.row_count;
-        next = rows.end;
-        if run.skip { 0..0 } else { rows }
-    })
 }

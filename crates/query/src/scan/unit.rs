@@ -1,21 +1,20 @@
 //! What one thread reads at a time: some granules of a row group.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrow_array::{RecordBatch, RecordBatchOptions};
-use arrow_buffer::BooleanBufferBuilder;
 use arrow_schema::SchemaRef;
 use datafusion::common::Result;
-use datafusion::parquet::arrow::arrow_reader::{RowSelection, RowSelector};
-use logmill_segment::GranuleSet;
+use logmill_segment::{GRANULE_ROWS, GranuleSet};
 use logmill_store::SegmentHandle;
 
-use super::predicate::{Found, MatchCache, MatchKey, Predicate};
-use crate::pruning;
-use crate::segments::{OpenSegment, RowGroupRead, RowGroupReader, ScanCounts, Source};
+use super::predicate::{MatchCache, MatchKey, Predicate, Question};
+use super::row_set::{GranuleRows, RowSet, Rows};
+use crate::segments::{ColumnId, OpenSegment, PageReader, ScanCounts, Source};
 
-/// Granules of a unit at most. Its rows are asked in one go, during which a query cannot be stopped; but what a row group
-/// has only once, its dictionaries, is read for every unit.
+/// Granules of a unit at most. What a row group has only once, its dictionaries, is read for every unit; but units are
+/// what is dealt out, and of another machine's object, what is asked for at a time.
 const UNIT_GRANULES: usize = 32;
 
 /// A segment of which something is to be read.
@@ -69,19 +68,21 @@ pub(crate) struct Reading {
     pub(super) matches: Arc<MatchCache>,
 }
 
-/// Rows of a unit that satisfy its predicate, batch by batch.
+/// Rows of a unit that satisfy its predicate, granule by granule.
 pub(crate) struct UnitReader {
-    rows: Rows,
-    /// To be known the next time: under what, among which rows.
-    learn: Option<(MatchKey, RowSelection)>,
+    pages: PageReader,
+    schema: SchemaRef,
+    columns: Vec<ColumnId>,
+    questions: Vec<Question>,
+    /// Rows of all granules at first.
+    rows: usize,
+    /// What was not looked into yet.
+    left: VecDeque<GranuleRows>,
+    /// Rows that satisfy the predicate and were not given yet.
+    found: VecDeque<GranuleRows>,
+    /// All that were found, to be known the next time.
+    learn: Option<(MatchKey, RowSet)>,
     matches: Arc<MatchCache>,
-    found: Option<Found>,
-}
-
-enum Rows {
-    /// Nobody asks for a value: only their number is told.
-    Counted(Option<RecordBatch>),
-    Read(Box<RowGroupReader>),
 }
 
 impl Unit {
@@ -90,17 +91,13 @@ impl Unit {
         self.part.segment.file().times(self.row_group)
     }
 
-    fn all_rows(&self) -> usize {
-        self.part.segment.file().rows(self.row_group)
-    }
-
     fn match_key(&self) -> Option<MatchKey> {
         let predicate = self.part.predicate.as_ref()?;
         predicate.match_key(&self.part.path, &self.granules)
     }
 
     /// The rows that satisfy the predicate, when that is known without reading them.
-    pub(super) fn known(&self, matches: &MatchCache) -> Option<Arc<RowSelection>> {
+    pub(super) fn known(&self, matches: &MatchCache) -> Option<Arc<RowSet>> {
         match &self.part.predicate {
             Some(_) => matches.get(&self.match_key()?),
             None => Some(Arc::new(self.rows())),
@@ -108,116 +105,136 @@ impl Unit {
     }
 
     /// The rows of the granules.
-    pub(super) fn rows(&self) -> RowSelection {
-        let selection = pruning::selection(&self.part.segment, &self.granules, self.row_group);
-        selection.unwrap_or_else(|| RowSelection::from(vec![RowSelector::select(self.all_rows())]))
+    pub(super) fn rows(&self) -> RowSet {
+        let all = self.part.segment.granules_of(self.row_group);
+        let rows = self.part.segment.file().rows(self.row_group);
+        let granules = self.granules.iter().map(|granule| {
+            let page = granule.saturating_sub(all.start) as usize;
+            let left = rows.saturating_sub(page * GRANULE_ROWS);
+            GranuleRows {
+                page,
+                rows: Rows::All(left.min(GRANULE_ROWS)),
+            }
+        });
+        granules.collect()
     }
 
-    /// Reads all rows that satisfy the predicate.
-    pub(super) fn read(&self, reading: &Reading) -> Result<UnitReader> {
+    /// Whether it has a granule, by its number in the row group.
+    pub(super) fn contains(&self, page: usize) -> bool {
+        let all = self.part.segment.granules_of(self.row_group);
+        self.granules
+            .contains(all.start.saturating_add(page as u32))
+    }
+
+    /// Reads all rows that satisfy the predicate. They are remembered, if that was not known and `remember` says so.
+    pub(super) fn read(&self, reading: &Reading, remember: bool) -> UnitReader {
         match self.known(&reading.matches) {
-            Some(known) if reading.schema.fields().is_empty() => {
-                let options = RecordBatchOptions::new().with_row_count(Some(known.row_count()));
-                let schema = reading.schema.clone();
-                let batch = RecordBatch::try_new_with_options(schema, Vec::new(), &options)?;
-                Ok(UnitReader {
-                    rows: Rows::Counted((batch.num_rows() > 0).then_some(batch)),
-                    learn: None,
-                    matches: reading.matches.clone(),
-                    found: None,
-                })
-            }
-            Some(known) => self.read_rows(reading, known.as_ref().clone(), false),
-            None => self.read_rows(reading, self.rows(), true),
+            Some(known) => self.read_rows(reading, known.as_ref().clone()),
+            None => self.ask_rows(reading, remember),
         }
     }
 
-    /// Reads some rows; of those, where it is not known, the ones that satisfy the predicate.
-    pub(super) fn read_rows(
-        &self,
-        reading: &Reading,
-        rows: RowSelection,
-        ask: bool,
-    ) -> Result<UnitReader> {
+    /// Reads these rows.
+    pub(super) fn read_rows(&self, reading: &Reading, rows: RowSet) -> UnitReader {
         let Part {
             segment, source, ..
         } = self.part.as_ref();
-        let asked = self.part.predicate.as_ref().filter(|_| ask);
-        let (filter, found) = asked
-            .map(|predicate| predicate.row_filter(segment, self.row_group))
-            .unzip();
-        let whole = rows.row_count() == self.all_rows();
-        let learn = found.as_ref().and_then(|_| self.match_key());
-        let read = RowGroupRead {
-            row_group: self.row_group,
-            filter,
-            selection: (!whole).then(|| rows.clone()),
+        let mut pages = PageReader::new(segment, source, &reading.counts, self.row_group);
+        let fields = reading.schema.fields().iter();
+        UnitReader {
+            columns: fields.map(|field| pages.column(field.name())).collect(),
+            pages,
             schema: reading.schema.clone(),
-        };
-        let reader = RowGroupReader::open(segment, source, &reading.counts, read)?;
-        Ok(UnitReader {
-            rows: Rows::Read(Box::new(reader)),
-            learn: learn.map(|key| (key, rows)),
+            questions: Vec::new(),
+            rows: rows.row_count(),
+            left: rows.into_iter().collect(),
+            found: VecDeque::new(),
+            learn: None,
             matches: reading.matches.clone(),
-            found,
-        })
+        }
     }
-}
 
-impl Unit {
-    /// Reads all rows that satisfy the predicate, and tells, after the last one, which they are. That is remembered if
-    /// somebody may ask for it again.
-    pub(super) fn read_and_tell(
-        &self,
-        reading: &Reading,
-        remember: bool,
-    ) -> Result<(UnitReader, Found)> {
-        let mut reader = self.read_rows(reading, self.rows(), true)?;
-        reader.learn = reader.learn.filter(|_| remember);
-        let found = reader.found.clone().unwrap_or_default();
-        Ok((reader, found))
+    fn ask_rows(&self, reading: &Reading, remember: bool) -> UnitReader {
+        let mut reader = self.read_rows(reading, self.rows());
+        if let Some(predicate) = &self.part.predicate {
+            let segment = &self.part.segment;
+            reader.questions = predicate.questions(segment, self.row_group, &mut reader.pages);
+            let key = self.match_key().filter(|_| remember);
+            reader.learn = key.map(|key| (key, RowSet::default()));
+        }
+        reader
     }
 }
 
 impl UnitReader {
     /// The next rows; `None` after the last.
     pub(super) async fn next(&mut self) -> Result<Option<RecordBatch>> {
-        let reader = match &mut self.rows {
-            Rows::Counted(batch) => return Ok(batch.take()),
-            Rows::Read(reader) => reader,
-        };
-        let read = reader.next().await;
-        let read = read.map_err(|error| match &self.found {
-            Some(found) => found.explain(error),
-            None => error,
-        })?;
-        // The reader asks the whole row group before it gives the first row.
-        if let (Some(found), Some((key, rows))) = (&self.found, self.learn.take()) {
-            let matches = compact(found.selection(rows));
-            let bytes = size_of::<MatchKey>() + memory_bytes(&matches);
-            self.matches.insert(key, Arc::new(matches), bytes);
+        let next = self.next_granule().await?;
+        Ok(next.map(|(_, batch)| batch))
+    }
+
+    /// The next rows, and which they are; `None` after the last.
+    pub(super) async fn next_granule(&mut self) -> Result<Option<(GranuleRows, RecordBatch)>> {
+        loop {
+            if let Some(granule) = self.found.pop_front() {
+                let batch = self.batch(&granule)?;
+                return Ok(Some((granule, batch)));
+            }
+            self.pages.forget();
+            if self.left.is_empty() {
+                if let Some((key, rows)) = self.learn.take() {
+                    let bytes = size_of::<MatchKey>() + rows.memory_bytes();
+                    self.matches.insert(key, Arc::new(rows), bytes);
+                }
+                return Ok(None);
+            }
+            self.look_into_next().await?;
         }
-        Ok(read)
     }
-}
 
-/// What a selection takes, about.
-fn memory_bytes(selection: &RowSelection) -> usize {
-    match selection.as_mask() {
-        Some(mask) => mask.len() / 8,
-        None => selection.iter().count() * size_of::<RowSelector>(),
+    /// Asks for the rows of the next granules, and fetches what they have.
+    async fn look_into_next(&mut self) -> Result<()> {
+        let many = self.left.len().min(self.pages.granules_at_once());
+        let mut granules: Vec<GranuleRows> = self.left.drain(..many).collect();
+        let page_numbers = |granules: &[GranuleRows]| -> Vec<usize> {
+            granules.iter().map(|granule| granule.page).collect()
+        };
+        // Here a query can be stopped.
+        tokio::task::yield_now().await;
+        for question in &mut self.questions {
+            let pages = page_numbers(&granules);
+            self.pages.fetch(&question.columns, &pages).await?;
+            for granule in &mut granules {
+                question.leave(granule, &mut self.pages, self.rows)?;
+                if many > 1 {
+                    tokio::task::yield_now().await;
+                }
+            }
+            granules.retain(|granule| granule.rows.len() > 0);
+        }
+        if let Some((_, found)) = &mut self.learn {
+            granules
+                .iter()
+                .for_each(|granule| found.push(granule.clone()));
+        }
+        let pages = page_numbers(&granules);
+        self.pages.fetch(&self.columns, &pages).await?;
+        self.found = granules.into();
+        Ok(())
     }
-}
 
-/// A selection of many short runs as a bit for each row.
-fn compact(selection: RowSelection) -> RowSelection {
-    let rows = selection.row_count() + selection.skipped_row_count();
-    if memory_bytes(&selection) <= rows / 8 {
-        return selection;
+    fn batch(&mut self, granule: &GranuleRows) -> Result<RecordBatch> {
+        let fields = self.schema.fields().iter();
+        let columns = fields.zip(&self.columns).map(|(field, column)| {
+            let (page, rows) = (granule.page, &granule.rows);
+            self.pages.values(*column, page, rows, field.data_type())
+        });
+        let columns = columns.collect::<Result<Vec<_>>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(granule.rows.len()));
+        Ok(RecordBatch::try_new_with_options(
+            self.schema.clone(),
+            columns,
+            &options,
+        )?)
     }
-    let mut mask = BooleanBufferBuilder::new(rows);
-    for run in selection.iter() {
-        mask.append_n(run.row_count, !run.skip);
-    }
-    RowSelection::from_boolean_buffer(mask.finish())
 }

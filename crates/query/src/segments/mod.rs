@@ -7,5 +7,5 @@ mod source;
 
 pub(crate) use cache::SegmentCache;
 pub(crate) use open::OpenSegment;
-pub(crate) use reader::{PlannedScan, RowGroupRead, RowGroupReader, ScanCounts};
+pub(crate) use reader::{ColumnId, PageReader, PlannedScan, ScanCounts};
 pub(crate) use source::{Objects, Source};

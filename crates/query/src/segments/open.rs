@@ -2,26 +2,24 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, OnceLock};
 
 use arrow_array::RecordBatch;
-use arrow_schema::{DataType, Schema};
+use arrow_schema::Schema;
 use datafusion::common::{DataFusionError, Result};
-use datafusion::parquet::arrow::ProjectionMask;
-use datafusion::parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use datafusion::parquet::errors::ParquetError;
-use datafusion::parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
+use datafusion::parquet::file::metadata::ParquetMetaData;
 use datafusion::parquet::file::page_index::column_index::ColumnIndexMetaData;
 use logmill_model::field;
 use logmill_schema::ColumnType;
 use logmill_segment::{
-    BlockLocation, GRANULE_ROWS, Newest, Rollup, SegmentFile, TokenIndex, ValueCounts,
+    BlockLocation, ColumnChunk, Newest, Rollup, SegmentFile, TokenIndex, ValueCounts,
 };
 use tokio::sync::OnceCell;
 
 use super::Source;
-use super::reader::{ScanCounts, mask};
+use super::reader::{ScanCounts, corrupt};
 use crate::counts::Cells;
 
 /// Bytes that a rollup or the counts of values have in memory for each in the file, about.
@@ -37,8 +35,6 @@ pub(crate) struct OpenSegment {
     granules: Vec<u32>,
     /// The place of `timestamp` among the columns.
     time_column: Option<usize>,
-    /// The columns as they are read: all text as views.
-    arrow: OnceLock<ArrowReaderMetadata>,
     /// Read when they are first asked for; none when the file has none that can be read.
     cells: OnceCell<Option<Arc<Cells>>>,
     values: OnceCell<Option<Arc<ValueCounts>>>,
@@ -95,7 +91,6 @@ impl OpenSegment {
             granules: granules.collect(),
             columns,
             time_column,
-            arrow: OnceLock::new(),
             cells: OnceCell::new(),
             values: OnceCell::new(),
             index,
@@ -205,33 +200,9 @@ impl OpenSegment {
             .saturating_add(blocks.saturating_mul(MEMORY_PER_BYTE))
     }
 
-    /// What the reader of rows needs to know.
-    pub(crate) fn arrow(&self) -> Result<&ArrowReaderMetadata> {
-        if let Some(known) = self.arrow.get() {
-            return Ok(known);
-        }
-        let parquet = self.file.parquet();
-        let stored = ArrowReaderMetadata::try_new(parquet.clone(), ArrowReaderOptions::new())?;
-        let fields = stored.schema().fields().iter().map(|field| {
-            let is_text = match field.data_type() {
-                DataType::Utf8 | DataType::LargeUtf8 => true,
-                DataType::Dictionary(_, value) => **value == DataType::Utf8,
-                _ => false,
-            };
-            match is_text {
-                true => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8View)),
-                false => field.clone(),
-            }
-        });
-        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        let options = ArrowReaderOptions::new().with_schema(schema);
-        let arrow = ArrowReaderMetadata::try_new(parquet.clone(), options)?;
-        Ok(self.arrow.get_or_init(|| arrow))
-    }
-
-    /// The columns with these names, of which the segment may lack some.
-    pub(crate) fn mask<'a>(&self, names: impl Iterator<Item = &'a str>) -> ProjectionMask {
-        mask(self.file.parquet().file_metadata().schema_descr(), names)
+    /// A column of a row group; none when no record of the segment has it.
+    pub(crate) fn chunk(&self, row_group: usize, column: &str) -> Result<Option<ColumnChunk<'_>>> {
+        self.file.column(row_group, column).map_err(corrupt)
     }
 
     /// Bytes in the file of some columns of a row group.
@@ -242,40 +213,6 @@ impl OpenSegment {
             root.is_some_and(|root| schema.column_with_name(root).is_some())
         });
         columns.map(|column| column.byte_range().1).sum()
-    }
-
-    /// Whether a page of a row group is known to have no value of a column.
-    pub(crate) fn is_null(&self, row_group: usize, page: usize, column: &str) -> bool {
-        let parquet: &ParquetMetaData = self.file.parquet();
-        let chunks = parquet.row_group(row_group).columns();
-        let named = |chunk: &ColumnChunkMetaData| chunk.column_path().parts() == [column];
-        let Some(at) = chunks.iter().position(named) else {
-            return true;
-        };
-        let pages = parquet
-            .offset_index()
-            .and_then(|index| index.get(row_group)?.get(at));
-        let first_row = pages.and_then(|pages| {
-            let location = pages.page_locations().get(page)?;
-            usize::try_from(location.first_row_index).ok()
-        });
-        if first_row != Some(page * GRANULE_ROWS) {
-            return false;
-        }
-        let index = parquet
-            .column_index()
-            .and_then(|index| index.get(row_group)?.get(at));
-        if let Some(index) = index.filter(|index| !matches!(index, ColumnIndexMetaData::NONE)) {
-            return index.is_null_page(page);
-        }
-        // Text has no statistics of pages, but their length; empty texts have none either.
-        let least = chunks.get(at).and_then(ColumnChunkMetaData::statistics);
-        let least = least.and_then(|statistics| statistics.min_bytes_opt());
-        let bytes = pages.and_then(|pages| {
-            let bytes = pages.unencoded_byte_array_data_bytes()?;
-            bytes.get(page).copied()
-        });
-        bytes == Some(0) && least.is_some_and(|least| !least.is_empty())
     }
 
     /// The times of the pages of a row group, when the file says them.

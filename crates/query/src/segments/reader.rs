@@ -1,21 +1,24 @@
-//! Reads rows of a row group: which pages, is the caller's choice; what was read is counted.
+//! Reads pages of a row group: which, is the caller's choice; what was read is counted.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arrow_array::RecordBatch;
-use arrow_schema::SchemaRef;
-use datafusion::common::Result;
-use datafusion::parquet::DecodeResult;
-use datafusion::parquet::arrow::ProjectionMask;
-use datafusion::parquet::arrow::arrow_reader::{RowFilter, RowSelection};
-use datafusion::parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder};
-use logmill_segment::{GRANULE_ROWS, GranuleSet};
+use arrow_array::cast::AsArray;
+use arrow_array::types::UInt32Type;
+use arrow_array::{ArrayRef, new_null_array};
+use arrow_schema::DataType;
+use bytes::Bytes;
+use datafusion::common::{DataFusionError, Result};
+use logmill_segment::{GRANULE_ROWS, GranuleSet, Page};
 
 use super::{OpenSegment, Source};
-use crate::compiled::adapted;
+use crate::scan::Rows;
+
+/// Texts of fewer rows than this part of a page are copied, so that the page's memory is free again.
+const FEW_OF: usize = 8;
 
 /// What scans read, for the statistics of an answer.
 #[derive(Debug, Default)]
@@ -72,137 +75,208 @@ impl ScanCounts {
     }
 }
 
-/// What is to be read of a row group.
-pub(crate) struct RowGroupRead {
-    pub(crate) row_group: usize,
-    /// Rows of the row group; all of them without it.
-    pub(crate) selection: Option<RowSelection>,
-    /// What is asked of every row.
-    pub(crate) filter: Option<RowFilter>,
-    /// The columns of the answer, of which the segment may lack some.
-    pub(crate) schema: SchemaRef,
-}
-
-/// Rows of a row group, batch by batch.
-pub(crate) struct RowGroupReader {
-    decoder: ParquetPushDecoder,
+/// Reads pages of some columns of a row group.
+pub(crate) struct PageReader {
     segment: Arc<OpenSegment>,
     source: Source,
-    schema: SchemaRef,
     counts: Arc<ScanCounts>,
     row_group: usize,
+    columns: Vec<Column>,
     /// Granules that are counted already.
     seen: GranuleSet,
 }
 
-impl RowGroupReader {
-    pub(crate) fn open(
+/// A column as far as it was read.
+struct Column {
+    name: String,
+    dictionary: Option<ArrayRef>,
+    pages: BTreeMap<usize, State>,
+}
+
+enum State {
+    Read(Bytes),
+    Decoded(Page),
+}
+
+/// A column of a [`PageReader`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ColumnId(usize);
+
+/// What is to be read of a column: a page, or the dictionary.
+struct Wanted {
+    column: ColumnId,
+    page: Option<usize>,
+    range: Range<u64>,
+}
+
+impl PageReader {
+    pub(crate) fn new(
         segment: &Arc<OpenSegment>,
         source: &Source,
         counts: &Arc<ScanCounts>,
-        read: RowGroupRead,
-    ) -> Result<Self> {
-        let names = read
-            .schema
-            .fields()
-            .iter()
-            .map(|field| field.name().as_str());
-        let mut builder = ParquetPushDecoderBuilder::new_with_metadata(segment.arrow()?.clone())
-            .with_row_groups(vec![read.row_group])
-            .with_batch_size(GRANULE_ROWS)
-            .with_projection(segment.mask(names));
-        if let Some(selection) = read.selection {
-            builder = builder.with_row_selection(selection);
-        }
-        if let Some(filter) = read.filter {
-            builder = builder.with_row_filter(filter);
-        }
-        Ok(Self {
-            decoder: builder.build()?,
+        row_group: usize,
+    ) -> Self {
+        Self {
             segment: segment.clone(),
             source: source.clone(),
-            schema: read.schema,
             counts: counts.clone(),
-            row_group: read.row_group,
+            row_group,
+            columns: Vec::new(),
             seen: GranuleSet::none(segment.granules()),
-        })
-    }
-
-    /// The next rows; `None` after the last.
-    pub(crate) async fn next(&mut self) -> Result<Option<RecordBatch>> {
-        loop {
-            match self.decoder.try_decode()? {
-                DecodeResult::NeedsData(ranges) => {
-                    let read = self.source.read(&ranges).await?;
-                    self.count(&ranges);
-                    self.decoder.push_ranges(ranges, read)?;
-                }
-                DecodeResult::Data(batch) => {
-                    return adapted(&batch, &self.schema).map(Some);
-                }
-                DecodeResult::Finished => return Ok(None),
-            }
         }
     }
 
-    fn count(&mut self, ranges: &[Range<u64>]) {
-        let bytes: u64 = ranges.iter().map(|range| range.end - range.start).sum();
-        self.counts.bytes.fetch_add(bytes, Ordering::Relaxed);
+    /// Of how many granules to ask for pages at a time: a request to another machine takes its time.
+    pub(crate) const fn granules_at_once(&self) -> usize {
+        match self.source {
+            Source::Local(_) => 1,
+            Source::Remote(..) => usize::MAX,
+        }
+    }
+
+    /// The column of this name, which the segment may lack.
+    pub(crate) fn column(&mut self, name: &str) -> ColumnId {
+        let known = self.columns.iter().position(|column| column.name == name);
+        ColumnId(known.unwrap_or_else(|| {
+            self.columns.push(Column {
+                name: name.to_owned(),
+                dictionary: None,
+                pages: BTreeMap::new(),
+            });
+            self.columns.len() - 1
+        }))
+    }
+
+    /// Reads pages of columns, and their dictionaries, that were not read yet.
+    pub(crate) async fn fetch(&mut self, columns: &[ColumnId], pages: &[usize]) -> Result<()> {
         let segment = self.segment.clone();
-        for range in ranges {
-            self.count_granules(&segment, range);
+        let mut wanted = Vec::new();
+        for id in columns {
+            let column = self.columns.get(id.0).ok_or_else(not_ours)?;
+            let Some(chunk) = segment.chunk(self.row_group, &column.name)? else {
+                continue;
+            };
+            let missing = pages.iter().filter(|page| {
+                let known = column.pages.contains_key(*page);
+                !known && !chunk.is_null(**page)
+            });
+            let before = wanted.len();
+            for page in missing {
+                wanted.push(Wanted {
+                    column: *id,
+                    page: Some(*page),
+                    range: chunk.page_range(*page).map_err(corrupt)?,
+                });
+            }
+            let dictionary = chunk.dictionary_range();
+            let dictionary =
+                dictionary.filter(|_| column.dictionary.is_none() && wanted.len() > before);
+            wanted.extend(dictionary.map(|range| Wanted {
+                column: *id,
+                page: None,
+                range,
+            }));
+        }
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let ranges: Vec<Range<u64>> = wanted.iter().map(|wanted| wanted.range.clone()).collect();
+        let read = self.source.read(&ranges).await?;
+        let bytes: usize = read.iter().map(Bytes::len).sum();
+        self.counts.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        for (wanted, bytes) in wanted.into_iter().zip(read) {
+            let column = self.columns.get_mut(wanted.column.0).ok_or_else(not_ours)?;
+            if let Some(page) = wanted.page {
+                column.pages.insert(page, State::Read(bytes));
+                self.count(page);
+            } else if let Some(chunk) = segment.chunk(self.row_group, &column.name)? {
+                column.dictionary = Some(chunk.dictionary(&bytes).map_err(corrupt)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, page: usize) {
+        let granules = self.segment.granules_of(self.row_group);
+        let granule = granules.start.saturating_add(page as u32);
+        if granules.contains(&granule) && !self.seen.contains(granule) {
+            self.seen.insert(granule);
+            let before = page * GRANULE_ROWS;
+            let rows = self.segment.file().rows(self.row_group) - before;
+            self.counts.add(rows.min(GRANULE_ROWS) as u64, 1);
         }
     }
 
-    fn count_granules(&mut self, segment: &OpenSegment, range: &Range<u64>) {
-        let parquet = segment.file().parquet();
-        let columns = parquet.row_group(self.row_group).columns();
-        let column = columns.iter().position(|column| {
-            let (start, length) = column.byte_range();
-            (start..start + length).contains(&range.start)
-        });
-        let pages = column.and_then(|column| {
-            parquet
-                .offset_index()?
-                .get(self.row_group)?
-                .get(column)
-                .map(|index| index.page_locations())
-        });
-        let granules = segment.granules_of(self.row_group);
-        let rows = segment.file().rows(self.row_group);
-        let read = match pages {
-            Some(pages) => {
-                let offset = |at: u64| {
-                    pages.partition_point(|page| u64::try_from(page.offset).unwrap_or(0) < at)
-                };
-                let first_row = |page: usize| {
-                    let row = pages.get(page).map(|page| page.first_row_index);
-                    row.map_or(rows, |row| usize::try_from(row).unwrap_or(rows))
-                };
-                first_row(offset(range.start))..first_row(offset(range.end))
+    /// A page that was fetched.
+    pub(crate) fn page(&mut self, id: ColumnId, page: usize) -> Result<Page> {
+        let column = self.columns.get_mut(id.0).ok_or_else(not_ours)?;
+        let decoded = match column.pages.get(&page) {
+            Some(State::Decoded(decoded)) => return Ok(decoded.clone()),
+            Some(State::Read(bytes)) => {
+                let chunk = self.segment.chunk(self.row_group, &column.name)?;
+                let chunk = chunk.ok_or_else(not_ours)?;
+                chunk.page(page, bytes).map_err(corrupt)?
             }
-            None => 0..rows,
+            None => {
+                let rows = self.segment.file().rows(self.row_group);
+                let rows = rows.saturating_sub(page * GRANULE_ROWS);
+                return Ok(Page::Nulls(rows.min(GRANULE_ROWS)));
+            }
         };
-        let first = read.start / GRANULE_ROWS;
-        for granule in first..read.end.div_ceil(GRANULE_ROWS) {
-            let number = granules.start.saturating_add(granule as u32);
-            if granules.contains(&number) && !self.seen.contains(number) {
-                self.seen.insert(number);
-                let rows = GRANULE_ROWS.min(rows - granule * GRANULE_ROWS);
-                self.counts.add(rows as u64, 1);
+        column.pages.insert(page, State::Decoded(decoded.clone()));
+        Ok(decoded)
+    }
+
+    /// The dictionary of a column of which a page was fetched.
+    pub(crate) fn dictionary(&self, id: ColumnId) -> Option<&ArrayRef> {
+        self.columns.get(id.0)?.dictionary.as_ref()
+    }
+
+    /// Values of some rows of a page that was fetched.
+    pub(crate) fn values(
+        &mut self,
+        id: ColumnId,
+        page: usize,
+        rows: &Rows,
+        wanted: &DataType,
+    ) -> Result<ArrayRef> {
+        let decoded = self.page(id, page)?;
+        let all = decoded.rows();
+        let column = self.columns.get(id.0).ok_or_else(not_ours)?;
+        let values = match decoded {
+            Page::Nulls(_) => return Ok(new_null_array(wanted, rows.len())),
+            Page::Values(values) => rows.of(&values)?,
+            Page::Keys(keys) => {
+                let keys = rows.of(&(Arc::new(keys) as ArrayRef))?;
+                let keys = Page::Keys(keys.as_primitive::<UInt32Type>().clone());
+                let chunk = self.segment.chunk(self.row_group, &column.name)?;
+                let chunk = chunk.ok_or_else(not_ours)?;
+                let dictionary = column.dictionary.as_ref();
+                chunk.array(&keys, dictionary).map_err(corrupt)?
             }
+        };
+        let values = match values.as_string_view_opt() {
+            // Few texts do not keep a page.
+            Some(texts) if rows.len() * FEW_OF <= all => Arc::new(texts.gc()),
+            _ => values,
+        };
+        let promoted = logmill_schema::promote(&values, &column.name, wanted);
+        promoted.map_err(|error| DataFusionError::External(Box::new(error)))
+    }
+
+    /// Forgets pages; not dictionaries.
+    pub(crate) fn forget(&mut self) {
+        for column in &mut self.columns {
+            column.pages.clear();
         }
     }
 }
 
-/// The columns of a file that have these names.
-pub(super) fn mask<'a>(
-    parquet: &datafusion::parquet::schema::types::SchemaDescriptor,
-    names: impl Iterator<Item = &'a str>,
-) -> ProjectionMask {
-    let roots = parquet.root_schema().get_fields();
-    let names: Vec<&str> = names.collect();
-    let wanted = roots.iter().enumerate();
-    let wanted = wanted.filter(|(_, root)| names.contains(&root.name()));
-    ProjectionMask::roots(parquet, wanted.map(|(index, _)| index))
+fn not_ours() -> DataFusionError {
+    DataFusionError::Internal("a column that this reader does not have".to_owned())
+}
+
+/// What a damaged segment answers.
+pub(super) fn corrupt(error: logmill_segment::Error) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
 }

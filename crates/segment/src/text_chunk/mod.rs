@@ -4,7 +4,7 @@
 //! Most of a segment is text, and the general writer of the Parquet library copies it twice and compares every value
 //! for statistics. Everything but text goes through that writer.
 
-mod packing;
+pub(crate) mod packing;
 mod pages;
 
 use std::cell::Cell;

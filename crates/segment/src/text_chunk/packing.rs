@@ -8,7 +8,7 @@ const BLOCK: usize = 128;
 const PART: usize = 32;
 
 /// The hybrid of run lengths and bit packing (`RLE`): `width` bits a value at most, no length before it.
-pub(super) fn hybrid(values: &[u32], width: u32, out: &mut Vec<u8>) {
+pub(crate) fn hybrid(values: &[u32], width: u32, out: &mut Vec<u8>) {
     // Where the values begin that are not written yet.
     let mut start = 0;
     let mut at = 0;
@@ -40,7 +40,7 @@ fn packed_groups(values: &[u32], width: u32, out: &mut Vec<u8>) {
 }
 
 /// `DELTA_BINARY_PACKED` of numbers that are not negative.
-pub(super) fn deltas(values: &[u32], out: &mut Vec<u8>) {
+pub(crate) fn deltas(values: &[u32], out: &mut Vec<u8>) {
     unsigned(BLOCK as u64, out);
     unsigned((BLOCK / PART) as u64, out);
     unsigned(values.len() as u64, out);

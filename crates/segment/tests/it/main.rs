@@ -13,10 +13,10 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type, TimestampNanosecondType};
 use arrow_array::{
-    ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int64Array, RecordBatch, StringArray,
-    TimestampNanosecondArray,
+    Array, ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int64Array, RecordBatch,
+    StringArray, TimestampNanosecondArray,
 };
-use arrow_schema::Schema;
+use arrow_schema::{DataType, Schema};
 use bytes::Bytes;
 use logmill_schema::{ColumnType, record_hashes};
 use logmill_segment::{
@@ -122,6 +122,48 @@ fn rows_come_back_sorted_by_time_and_whole() {
     assert_eq!((metadata.rows, metadata.columns), (20_000, summary.columns));
 }
 
+/// Every column, page by page, is what the Parquet library reads.
+fn assert_same_by_page(bytes: &Bytes) {
+    let file = SegmentFile::open(bytes, bytes.len() as u64)
+        .unwrap()
+        .unwrap();
+    let mut decoded = Vec::new();
+    for row_group in 0..file.row_groups() {
+        let range = file.row_group_range(row_group);
+        let row_group_bytes = RowGroupBytes {
+            offset: range.start,
+            bytes: part(bytes, range),
+        };
+        let batches = file.decode_row_group(row_group, &row_group_bytes).unwrap();
+        decoded.extend(
+            (0..)
+                .zip(batches)
+                .map(|(page, batch)| (row_group, page, batch)),
+        );
+    }
+    for (row_group, page, batch) in decoded {
+        for (field, expected) in batch.schema().fields().iter().zip(batch.columns()) {
+            let column = file.column(row_group, field.name()).unwrap().unwrap();
+            let dictionary = column.dictionary_range();
+            let dictionary =
+                dictionary.map(|range| column.dictionary(&part(bytes, range)).unwrap());
+            let range = column.page_range(page).unwrap();
+            let read = column.page(page, &part(bytes, range)).unwrap();
+            assert_eq!(read.rows(), batch.num_rows());
+            let array = column.array(&read, dictionary.as_ref()).unwrap();
+            let kind = match column.is_text() {
+                true => &DataType::Utf8View,
+                false => field.data_type(),
+            };
+            let expected = logmill_schema::promote(expected, field.name(), kind).unwrap();
+            assert_eq!(&array, &expected, "{} of page {page}", field.name());
+            let nothing = expected.null_count() == expected.len();
+            assert!(nothing || !column.is_null(page), "{}", field.name());
+        }
+        assert!(file.column(row_group, "no such column").unwrap().is_none());
+    }
+}
+
 #[test]
 fn pages_of_every_column_end_on_granules() {
     let rows = 3 * GRANULE_ROWS + 5;
@@ -214,6 +256,7 @@ fn newest_records_and_values_are_told_also_of_a_merge() {
         };
         assert_eq!(services, if known { 2 * 46_666 } else { 0 });
         assert_eq!(verify(&merged, Depth::AllRows), []);
+        assert_same_by_page(&merged);
     }
     let (_, few) = encoded(&[sample(20_000)]);
     assert_eq!(SegmentMetadata::read(&few).unwrap().newest, None);
@@ -318,6 +361,7 @@ fn golden_files_are_read() {
         assert_eq!(file.metadata().format_version, version);
         assert_eq!(file.metadata().token_index.is_some(), version > 1);
         assert_eq!(hashes(&decode(&bytes).unwrap()), hashes(&[sample(100)]));
+        assert_same_by_page(&bytes);
     }
 }
 
@@ -336,5 +380,76 @@ proptest! {
         ]);
         let (_, bytes) = encoded(std::slice::from_ref(&source));
         prop_assert_eq!(hashes(&decode(&bytes).unwrap()), hashes(&[source]));
+        assert_same_by_page(&bytes);
     }
+
+    /// Columns that repeat or do not, with values or without in runs of some length.
+    #[test]
+    fn any_column_is_read_page_by_page(
+        rows in 1_usize..2 * GRANULE_ROWS + 100,
+        distinct in 1_u64..5_000,
+        run in 1_usize..3 * GRANULE_ROWS,
+        some in 1_u64..4,
+        unit in prop::sample::select(vec![1_i64, 1_000]),
+        seed in any::<u64>(),
+    ) {
+        let mut state = seed | 1;
+        let mut next = || {
+            // Xorshift.
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state
+        };
+        let numbers: Vec<Option<u64>> = (0..rows)
+            .map(|row| ((row / run) as u64).is_multiple_of(some).then(|| next() % distinct))
+            .collect();
+        let wide: Vec<u64> = (0..rows).map(|_| next()).collect();
+        let valid = || numbers.iter().copied();
+        let text = |number: Option<u64>| number.map(|number| "é".repeat(number as usize % 30) + &number.to_string());
+        let mixed = numbers.iter().zip(&wide);
+        let source = batch(vec![
+            times(wide.iter().map(|wide| (wide % 1_000_000) as i64 * unit).collect()),
+            ("path", ColumnType::String, Arc::new(valid().map(text).collect::<StringArray>())),
+            ("message", ColumnType::String, Arc::new(valid().map(text).collect::<StringArray>())),
+            ("repeats", ColumnType::Integer, Arc::new(valid().map(|n| n.map(|n| n as i64)).collect::<Int64Array>())),
+            ("float", ColumnType::Float, Arc::new(valid().map(|n| n.map(|n| n as f64 / 3.0)).collect::<Float64Array>())),
+            ("truth", ColumnType::Boolean, Arc::new(valid().map(|n| n.map(|n| n % 3 == 0)).collect::<BooleanArray>())),
+            ("wide", ColumnType::WideInteger, Arc::new(mixed.clone().map(|(n, wide)| n.map(|_| wide.cast_signed())).collect::<Int64Array>())),
+            ("wide_float", ColumnType::Float, Arc::new(mixed.map(|(n, wide)| n.map(|_| *wide as f64)).collect::<Float64Array>())),
+        ]);
+        let (_, bytes) = encoded(&[source]);
+        assert_same_by_page(&bytes);
+    }
+}
+
+#[test]
+fn a_damaged_page_is_told_and_nothing_panics() {
+    let (_, bytes) = encoded(&[sample(20_000)]);
+    let file = SegmentFile::open(&bytes, bytes.len() as u64)
+        .unwrap()
+        .unwrap();
+    let mut refused = 0;
+    for name in ["timestamp", "service", "message", "http.status"] {
+        let column = file.column(0, name).unwrap().unwrap();
+        let mut ranges = vec![column.page_range(0).unwrap()];
+        ranges.extend(column.dictionary_range());
+        for range in ranges {
+            let page = part(&bytes, range.clone());
+            for at in 0..page.len().min(200) {
+                let mut damaged = page.to_vec();
+                damaged[at] ^= 0x55;
+                refused += usize::from(column.page(0, &damaged).is_err());
+                refused += usize::from(column.dictionary(&damaged).is_err());
+                refused += usize::from(column.page(0, &page[..at]).is_err());
+            }
+        }
+    }
+    assert!(refused > 1_000, "{refused}");
+    let column = file.column(0, "message").unwrap().unwrap();
+    let error = column.page(1, b"no page").unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "not a segment: column message: page 1: its header cannot be read"
+    );
 }
