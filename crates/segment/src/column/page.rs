@@ -3,13 +3,14 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use arrow_array::builder::make_view;
 use arrow_array::types::{Float64Type, Int64Type, TimestampNanosecondType};
 use arrow_array::{
-    Array, ArrayRef, ArrowPrimitiveType, BooleanArray, PrimitiveArray, StringArray,
-    StringViewArray, TimestampNanosecondArray, UInt32Array, new_null_array,
+    Array, ArrayRef, ArrowPrimitiveType, BooleanArray, PrimitiveArray, StringViewArray,
+    TimestampNanosecondArray, UInt32Array, new_null_array,
 };
-use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
-use arrow_schema::{ArrowError, DataType};
+use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, ScalarBuffer};
+use arrow_schema::DataType;
 use zstd::bulk::Decompressor;
 
 use super::header::{Data, Header, Kind};
@@ -134,17 +135,17 @@ impl Values {
         }
         if self == Self::Text {
             // Each length stands before its text.
-            let (mut ends, mut texts, mut rest) =
-                (Vec::with_capacity(count), Vec::new(), bytes.as_slice());
+            let (mut lengths, mut texts) = (Vec::with_capacity(count), Vec::new());
+            let mut rest = bytes.as_slice();
             for _ in 0..count {
                 let (length, after) = rest.split_first_chunk().ok_or_else(cut_short)?;
                 let length = u32::from_le_bytes(*length) as usize;
                 let (text, after) = after.split_at_checked(length).ok_or_else(cut_short)?;
                 texts.extend_from_slice(text);
-                ends.push(texts.len());
+                lengths.push(length);
                 rest = after;
             }
-            return self::texts(texts.into(), ends.into_iter(), nulls);
+            return self::texts(texts.into(), lengths.into_iter(), nulls);
         }
         if self == Self::Boolean {
             if bytes.len() < count.div_ceil(8) {
@@ -180,18 +181,13 @@ impl Values {
         match (self, encoding) {
             (Self::Text, DELTA_LENGTH_BYTE_ARRAY) => {
                 let (lengths, start) = unpack::deltas(&bytes, count).ok_or_else(cut_short)?;
-                let mut end = 0_usize;
-                let mut ends = Vec::with_capacity(count);
-                for length in lengths {
-                    let length = usize::try_from(length).map_err(|_negative| cut_short())?;
-                    end = end.checked_add(length).ok_or_else(cut_short)?;
-                    ends.push(end);
-                }
-                let texts = Buffer::from_vec(bytes);
-                if end > texts.len() - start {
+                // None is longer than what there is.
+                let within = |length: &i64| (0..=bytes.len() as i64).contains(length);
+                if !lengths.iter().all(within) {
                     return Err(cut_short());
                 }
-                self::texts(texts.slice_with_length(start, end), ends.into_iter(), nulls)
+                let lengths = lengths.into_iter().map(|length| length as usize);
+                self::texts(Buffer::from_vec(bytes).slice(start), lengths, nulls)
             }
             (Self::Integer | Self::Time(_), DELTA_BINARY_PACKED) => {
                 let (values, _) = unpack::deltas(&bytes, count).ok_or_else(cut_short)?;
@@ -347,35 +343,37 @@ fn booleans(bits: BooleanBuffer, nulls: Option<&NullBuffer>) -> ArrayRef {
     Arc::new(BooleanArray::new(values.into(), Some(nulls.clone())))
 }
 
-/// Texts that stand one after the other, by where each ends.
+/// Texts that stand one after the other, by their lengths.
+#[allow(
+    unsafe_code,
+    reason = "checking every text by itself takes as long as decompressing the page"
+)]
 fn texts(
     bytes: Buffer,
-    ends: impl ExactSizeIterator<Item = usize>,
+    lengths: impl ExactSizeIterator<Item = usize>,
     nulls: Option<NullBuffer>,
 ) -> Result<ArrayRef> {
-    let rows = nulls.as_ref().map_or(ends.len(), NullBuffer::len);
     if i32::try_from(bytes.len()).is_err() {
         return Err(format!("{} bytes of text are too many", bytes.len()));
     }
-    let mut offsets = Vec::with_capacity(rows + 1);
-    offsets.push(0);
-    let mut ends = ends.map(|end| end as i32);
-    match &nulls {
-        None => offsets.extend(ends),
-        Some(nulls) => {
-            let mut last = 0;
-            offsets.extend(nulls.iter().map(|valid| {
-                if valid {
-                    last = ends.next().unwrap_or(last);
-                }
-                last
-            }));
+    let all = simdutf8::compat::from_utf8(&bytes).map_err(|error| format!("a text: {error}"))?;
+    let is_ascii = all.is_ascii();
+    let mut views = Vec::with_capacity(lengths.len());
+    let mut start = 0;
+    for length in lengths {
+        let end = start + length;
+        let text = bytes.get(start..end).ok_or_else(cut_short)?;
+        if !is_ascii && !all.is_char_boundary(end) {
+            return Err("a text begins within a character".to_owned());
         }
+        views.push(make_view(text, 0, start as u32));
+        start = end;
     }
-    let offsets = OffsetBuffer::new(offsets.into());
-    let texts = StringArray::try_new(offsets, bytes, nulls);
-    let texts = texts.map_err(|error: ArrowError| error.to_string())?;
-    Ok(Arc::new(StringViewArray::from(&texts)))
+    let views = spread(views, nulls.as_ref());
+    // SAFETY: every view is of a range of the only buffer, made from its bytes; the buffer is UTF-8, and each range begins
+    // where the one before it ends, at the boundary of a character. Rows without a value have the view of an empty text.
+    let texts = unsafe { StringViewArray::new_unchecked(views.into(), vec![bytes], nulls) };
+    Ok(Arc::new(texts))
 }
 
 /// So many rows without a value.
