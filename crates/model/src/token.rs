@@ -117,20 +117,31 @@ impl Phrase {
     /// Whether `text` has the phrase.
     pub fn is_in(&mut self, text: &str) -> bool {
         // Folding changes the length of other texts.
-        let Some((place, longest)) = self.longest.as_ref().filter(|_| text.is_ascii()) else {
+        let Some((_, longest)) = self.longest.as_ref().filter(|_| text.is_ascii()) else {
             return contains_phrase(text, &self.tokens);
         };
         self.lower.clear();
         self.lower.extend_from_slice(text.as_bytes());
         self.lower.make_ascii_lowercase();
-        let (before, after) = (&self.tokens[..*place], &self.tokens[*place + 1..]);
-        let mut found = longest.find_iter(&self.lower);
         // Where a token is whole, no other place of its bytes overlaps with it.
-        found.any(|start| {
-            let end = start + longest.needle().len();
-            let (left, right) = (&self.lower[..start], &self.lower[end..]);
-            ends(left) && begins(right) && follow(right, after) && precede(left, before)
-        })
+        let mut found = longest.find_iter(&self.lower);
+        found.any(|start| self.is_at(&self.lower, start))
+    }
+
+    /// A token, ASCII in lower case, that every ASCII text with the phrase has, in some case; none if there is none.
+    pub fn literal(&self) -> Option<&str> {
+        let (place, _) = self.longest.as_ref()?;
+        self.tokens.get(*place).map(String::as_str)
+    }
+
+    /// Whether an ASCII text in lower case, which has [`Phrase::literal`] at byte `start`, has the phrase there.
+    pub fn is_at(&self, lower: &[u8], start: usize) -> bool {
+        let Some((place, longest)) = &self.longest else {
+            return false;
+        };
+        let (before, after) = (&self.tokens[..*place], &self.tokens[*place + 1..]);
+        let (left, right) = (&lower[..start], &lower[start + longest.needle().len()..]);
+        ends(left) && begins(right) && follow(right, after) && precede(left, before)
     }
 }
 

@@ -12,6 +12,8 @@ use datafusion::common::{DFSchema, DataFusionError, Result};
 use datafusion::logical_expr::Expr;
 use datafusion::physical_expr::PhysicalExpr;
 
+use crate::functions::with_literals;
+
 /// One condition over some columns of a table.
 #[derive(Debug)]
 pub(crate) struct CompiledCondition {
@@ -29,6 +31,7 @@ impl CompiledCondition {
             .collect::<Result<_>>()?;
         let columns: Vec<usize> = columns.into_iter().collect();
         let schema = Arc::new(table.project(&columns)?);
+        let condition = with_literals(condition)?;
         let expr = state.create_physical_expr(condition, &DFSchema::try_from(schema.clone())?)?;
         Ok(Self { expr, schema })
     }

@@ -4,9 +4,11 @@ mod count_distinct;
 mod group_by_hash;
 mod hash_set;
 mod json;
+pub(crate) mod literal;
 mod matches;
 mod overflow;
 mod pattern;
+mod regex_search;
 mod text;
 
 use std::sync::Arc;
@@ -23,6 +25,7 @@ pub(crate) use group_by_hash::GroupByHash;
 pub(crate) use json::JsonOperators;
 pub(crate) use overflow::overflow_get;
 pub(crate) use pattern::message_pattern;
+pub(crate) use regex_search::with_literals;
 pub(crate) use text::{has_phrase, has_token};
 
 /// All of them, for a session.

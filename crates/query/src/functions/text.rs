@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, LazyLock};
 
-use arrow_array::BooleanArray;
 use arrow_array::cast::AsArray;
+use arrow_array::{Array, BooleanArray};
 use arrow_cast::cast;
 use arrow_schema::DataType;
 use datafusion::common::{DataFusionError, Result, ScalarValue};
@@ -11,6 +11,8 @@ use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use logmill_model::token::{Phrase, folded_tokens};
+
+use super::literal::{Literal, LiteralTest, Says};
 
 /// Whether a text has a word.
 pub(crate) fn has_token() -> Arc<ScalarUDF> {
@@ -89,10 +91,18 @@ impl ScalarUDFImpl for TextFunction {
                     return Ok(ColumnarValue::Scalar(ScalarValue::Boolean(None)));
                 };
                 let mut phrase = Phrase::new(self.tokens(wanted)?);
-                texts
-                    .iter()
-                    .map(|text| text.map(|text| phrase.is_in(text)))
-                    .collect()
+                match phrase
+                    .literal()
+                    .map(|token| Literal::new(token.as_bytes(), true))
+                {
+                    Some(mut literal) => {
+                        BooleanArray::new(literal.test(texts, &mut phrase), texts.nulls().cloned())
+                    }
+                    None => texts
+                        .iter()
+                        .map(|text| text.map(|text| phrase.is_in(text)))
+                        .collect(),
+                }
             }
             ColumnarValue::Array(wanted) => {
                 let wanted = cast(wanted, &DataType::Utf8View)?;
@@ -108,7 +118,20 @@ impl ScalarUDFImpl for TextFunction {
                     .collect::<Result<_>>()?
             }
         };
-        debug_assert_eq!(arrow_array::Array::len(&found), rows);
+        debug_assert_eq!(found.len(), rows);
         Ok(ColumnarValue::Array(Arc::new(found)))
+    }
+}
+
+impl LiteralTest for Phrase {
+    fn of(&mut self, text: &str) -> bool {
+        self.is_in(text)
+    }
+
+    fn at(&mut self, text: &[u8], place: usize) -> Says {
+        match self.is_at(text, place) {
+            true => Says::Yes,
+            false => Says::Nothing,
+        }
     }
 }

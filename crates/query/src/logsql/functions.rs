@@ -42,6 +42,22 @@ pub(super) fn predicate(
     call(name, spec, vec![value], Kernel::Predicate(Arc::new(is)))
 }
 
+/// Whether the value is so, which it is not without a literal in it: see [`Kernel::Search`].
+pub(super) fn search(
+    name: &'static str,
+    spec: &str,
+    value: Expr,
+    (literal, any_case): (String, bool),
+    is: impl Fn(&str) -> bool + Send + Sync + 'static,
+) -> Expr {
+    let kernel = Kernel::Search {
+        literal: literal.into(),
+        any_case,
+        is: Arc::new(is),
+    };
+    call(name, spec, vec![value], kernel)
+}
+
 /// Whether some values together are so.
 pub(super) fn predicate_of(
     name: &'static str,

@@ -15,6 +15,7 @@ use super::super::functions;
 use super::super::invalid;
 use super::super::scope::{Kind, Scope, Value};
 use super::{list, typed};
+use crate::functions::literal;
 
 /// Phrases of a list that are looked up in the token index one by one; a longer list is not looked up.
 const LOOKED_UP_MAX: usize = 32;
@@ -23,6 +24,8 @@ const LOOKED_UP_MAX: usize = 32;
 struct Test {
     name: &'static str,
     spec: String,
+    /// What is in every text that it is true of, and whether in any case.
+    literal: Option<(String, bool)>,
     is: Box<dyn Fn(&str) -> bool + Send + Sync>,
 }
 
@@ -35,19 +38,31 @@ impl Test {
         Self {
             name,
             spec: spec.into(),
+            literal: None,
             is: Box::new(is),
         }
+    }
+
+    fn with_literal(self, literal: &str) -> Self {
+        let literal = (!literal.is_empty()).then(|| (literal.to_owned(), false));
+        Self { literal, ..self }
+    }
+
+    fn with_literal_in_any_case(self, literal: &str) -> Self {
+        // Folding changes the length of other texts.
+        let can = !literal.is_empty() && literal.is_ascii();
+        let literal = can.then(|| (literal.to_ascii_lowercase(), true));
+        Self { literal, ..self }
     }
 
     fn of(self, value: Expr) -> Expr {
         // Pruning takes a function by its name for one that is false of what is not there; it knows none of this name.
         let name = if (self.is)("") { "holds" } else { self.name };
-        functions::predicate(
-            name,
-            &format_spec(name, self.name, &self.spec),
-            value,
-            self.is,
-        )
+        let spec = format_spec(name, self.name, &self.spec);
+        match self.literal {
+            Some(literal) => functions::search(name, &spec, value, literal, self.is),
+            None => functions::predicate(name, &spec, value, self.is),
+        }
     }
 }
 
@@ -155,7 +170,15 @@ fn of_two(scope: &Scope, value: Option<Value>, matcher: &Matcher) -> Option<Expr
 
 fn phrase(text: &str) -> Test {
     let matcher = Phrase::new(text);
-    Test::new("phrase", text, move |text| matcher.matches(text))
+    Test::new("phrase", text, move |text| matcher.matches(text)).with_literal(text)
+}
+
+fn regexp(pattern: &str) -> Result<Test> {
+    let regexp = value::regexp::compile(pattern).map_err(invalid)?;
+    let literal = literal::of_regex(regexp.as_str());
+    let literal = literal.and_then(|literal| String::from_utf8(literal).ok());
+    let test = Test::new("regexp", pattern, move |text| regexp.is_match(text));
+    Ok(test.with_literal(&literal.unwrap_or_default()))
 }
 
 /// What tells lists apart in a plan: they may be long.
@@ -177,6 +200,7 @@ fn test_of_text(matcher: &Matcher) -> Option<Test> {
         Matcher::Prefix(prefix) => {
             let matcher = Phrase::prefix(prefix);
             Test::new("phrase_prefix", prefix, move |text| matcher.matches(text))
+                .with_literal(prefix)
         }
         Matcher::Exact(wanted) => {
             let own = wanted.clone();
@@ -189,11 +213,12 @@ fn test_of_text(matcher: &Matcher) -> Option<Test> {
         Matcher::AnyCasePhrase(text) => {
             let matcher = AnyCasePhrase::new(text);
             Test::new("phrase_any_case", text, move |text| matcher.matches(text))
+                .with_literal_in_any_case(text)
         }
         Matcher::AnyCasePrefix(prefix) => {
             let matcher = AnyCasePhrase::prefix(prefix);
             let is = move |text: &str| matcher.matches(text);
-            Test::new("phrase_prefix_any_case", prefix, is)
+            Test::new("phrase_prefix_any_case", prefix, is).with_literal_in_any_case(prefix)
         }
         _ => return None,
     })
@@ -206,10 +231,7 @@ fn test(matcher: &Matcher) -> Result<Test> {
     }
     let debug = || format!("{matcher:?}");
     Ok(match matcher {
-        Matcher::Regexp(pattern) => {
-            let regexp = value::regexp::compile(pattern).map_err(invalid)?;
-            Test::new("regexp", pattern, move |text| regexp.is_match(text))
-        }
+        Matcher::Regexp(pattern) => regexp(pattern)?,
         Matcher::In(values) => {
             let spec = listed(list(values)?);
             let values: HashSet<String> = list(values)?.iter().cloned().collect();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow_array::builder::{
     BinaryViewBuilder, BooleanBuilder, Float64Builder, Int64Builder, ListBuilder, StringViewBuilder,
 };
-use arrow_array::{Array, ArrayRef, StructArray};
+use arrow_array::{Array, ArrayRef, BooleanArray, StructArray};
 use arrow_schema::{DataType, Field, Fields};
 use datafusion::common::{DataFusionError, Result, ScalarValue};
 use datafusion::logical_expr::{
@@ -14,6 +14,7 @@ use datafusion::logical_expr::{
 };
 
 use super::texts::Texts;
+use crate::functions::literal::Literal;
 
 type Predicate = dyn Fn(&str) -> bool + Send + Sync;
 type Relation = dyn Fn(&[&str]) -> bool + Send + Sync;
@@ -28,6 +29,13 @@ type List = dyn Fn(&str, &mut dyn FnMut(&str)) -> bool + Send + Sync;
 #[derive(Clone)]
 pub(super) enum Kernel {
     Predicate(Arc<Predicate>),
+    /// A predicate that is false of a text without a literal, which is not empty; looked for in any case, it is ASCII in
+    /// lower case.
+    Search {
+        literal: Arc<str>,
+        any_case: bool,
+        is: Arc<Predicate>,
+    },
     Relation(Arc<Relation>),
     Text(Arc<Text>),
     Float(Arc<Float>),
@@ -60,7 +68,7 @@ impl Outputs {
 impl Kernel {
     fn return_type(&self) -> DataType {
         match self {
-            Self::Predicate(_) | Self::Relation(_) => DataType::Boolean,
+            Self::Predicate(_) | Self::Search { .. } | Self::Relation(_) => DataType::Boolean,
             Self::Text(_) => DataType::Utf8View,
             Self::Float(_) => DataType::Float64,
             Self::Integer(_) => DataType::Int64,
@@ -80,6 +88,15 @@ impl Kernel {
         };
         Ok(match self {
             Self::Predicate(is) => predicate(first()?, rows, is.as_ref()),
+            Self::Search {
+                literal,
+                any_case,
+                is,
+            } => {
+                let mut literal = Literal::new(literal.as_bytes(), *any_case);
+                let found = literal.test(first()?.view(), &mut |text: &str| is(text));
+                Arc::new(BooleanArray::new(found, None))
+            }
             Self::Relation(is) => {
                 let mut found = BooleanBuilder::with_capacity(rows);
                 let mut values = Vec::with_capacity(columns.len());

@@ -25,7 +25,8 @@ impl Texts {
         })
     }
 
-    fn view(&self) -> &StringViewArray {
+    /// The column itself; rows without a value are null.
+    pub(super) fn view(&self) -> &StringViewArray {
         self.array.as_string_view()
     }
 
