@@ -21,7 +21,8 @@ use datafusion::common::Result;
 use datafusion::logical_expr::ScalarUDF;
 
 pub(crate) use count_distinct::{DistinctByHash, count_distinct};
-pub(crate) use group_by_hash::GroupByHash;
+pub(crate) use group_by_hash::{ANY_TEXT, GroupByHash, HASH, TEXT_HASH};
+pub(crate) use hash_set::LowBits;
 pub(crate) use json::JsonOperators;
 pub(crate) use overflow::overflow_get;
 pub(crate) use pattern::message_pattern;

@@ -7,6 +7,7 @@ mod admission;
 mod barriers;
 mod compiled;
 mod cooperation;
+mod count_by_text;
 mod counts;
 mod cursor;
 mod deletes;

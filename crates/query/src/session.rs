@@ -28,6 +28,7 @@ use tracing::Instrument;
 
 use crate::barriers::Barriers;
 use crate::cooperation::CooperativeJoins;
+use crate::count_by_text::CountsByText;
 use crate::counts::CountsFromRollups;
 use crate::first::FirstByTime;
 use crate::functions::{self, DistinctByHash, GroupByHash};
@@ -176,6 +177,7 @@ fn state(threads: usize) -> SessionState {
     if let Some(first) = first {
         rules.remove(first);
     }
+    rules.push(Arc::new(CountsByText));
     rules.push(Arc::new(CooperativeJoins));
     let mut builder = SessionStateBuilder::new()
         .with_config(config)

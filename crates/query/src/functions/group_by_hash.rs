@@ -23,7 +23,11 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::views;
 
 /// The engine's type of numbers that is as long as a hash.
-const HASH: DataType = DataType::Decimal128(38, 0);
+pub(crate) const HASH: DataType = DataType::Decimal128(38, 0);
+
+/// The functions of a grouping by hash.
+pub(crate) const TEXT_HASH: &str = "text_hash";
+pub(crate) const ANY_TEXT: &str = "any_text";
 
 /// The columns of a grouping by hash, by names that no field has.
 const HASH_NAME: &str = "__text_hash";
@@ -87,7 +91,7 @@ struct TextHash {
 
 impl ScalarUDFImpl for TextHash {
     fn name(&self) -> &'static str {
-        "text_hash"
+        TEXT_HASH
     }
 
     fn signature(&self) -> &Signature {
@@ -126,7 +130,7 @@ struct AnyText {
 
 impl AggregateUDFImpl for AnyText {
     fn name(&self) -> &'static str {
-        "any_text"
+        ANY_TEXT
     }
 
     fn signature(&self) -> &Signature {

@@ -27,6 +27,7 @@ use self::exec::SegmentExec;
 use self::newest::NewestExec;
 pub(crate) use self::predicate::{MatchCache, Predicate};
 pub(crate) use self::row_set::Rows;
+pub(crate) use self::rows::joined;
 use self::unit::{Part, Reading, Unit};
 use crate::deletes;
 use crate::pruning::{self, Condition};

@@ -145,6 +145,6 @@ fn side_by_side(parts: &[RecordBatch], schema: &SchemaRef) -> Result<RecordBatch
 }
 
 /// What a task of a scan came to.
-pub(super) fn joined<T>(task: std::result::Result<Result<T>, tokio::task::JoinError>) -> Result<T> {
+pub(crate) fn joined<T>(task: std::result::Result<Result<T>, tokio::task::JoinError>) -> Result<T> {
     task.map_err(|error| DataFusionError::Execution(format!("a task of a scan: {error}")))?
 }

@@ -1,6 +1,6 @@
 //! Parquet's ways to write lists of integers, read.
 
-use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder};
+use arrow_buffer::BooleanBuffer;
 
 /// Values that Parquet packs together.
 const GROUP: usize = 8;
@@ -113,12 +113,61 @@ pub(super) fn hybrid(bytes: &[u8], width: u32, count: usize) -> Option<Vec<u32>>
 
 /// `count` bits of the hybrid.
 pub(super) fn hybrid_bits(bytes: &[u8], count: usize) -> Option<BooleanBuffer> {
-    let mut all = BooleanBufferBuilder::new(count.min(VALUES_MAX));
+    let mut all = Bits::default();
+    all.bytes.reserve(count.min(VALUES_MAX) / 8 + 1);
     runs(bytes, 1, count, |run, count| match run {
-        Run::Same(value) => all.append_n(count, value == 1),
-        Run::Packed(packed) => all.append_packed_range(0..count, packed),
+        Run::Same(value) => all.append_same(value & 1 == 1, count),
+        Run::Packed(packed) => all.append(packed, count),
     })?;
-    Some(all.finish())
+    Some(BooleanBuffer::new(all.bytes.into(), 0, count))
+}
+
+/// Bits, the lowest of a byte first; those of the last byte past the end are 0.
+#[derive(Default)]
+struct Bits {
+    bytes: Vec<u8>,
+    count: usize,
+}
+
+impl Bits {
+    /// Appends the first `count` bits of `packed`, which has no more bytes than they need.
+    fn append(&mut self, packed: &[u8], count: usize) {
+        let filled = self.count % 8;
+        if filled == 0 {
+            self.bytes.extend_from_slice(packed);
+        } else {
+            for byte in packed {
+                if let Some(last) = self.bytes.last_mut() {
+                    *last |= byte << filled;
+                }
+                self.bytes.push(byte >> (8 - filled));
+            }
+        }
+        self.end_at(self.count + count);
+    }
+
+    fn append_same(&mut self, bit: bool, count: usize) {
+        let filled = self.count % 8;
+        let end = self.count + count;
+        if bit
+            && filled > 0
+            && let Some(last) = self.bytes.last_mut()
+        {
+            *last |= 0xff << filled;
+        }
+        let byte = if bit { 0xff } else { 0 };
+        self.bytes
+            .resize(end.div_ceil(8).max(self.bytes.len()), byte);
+        self.end_at(end);
+    }
+
+    fn end_at(&mut self, count: usize) {
+        self.count = count;
+        self.bytes.truncate(count.div_ceil(8));
+        if let (Some(last), true) = (self.bytes.last_mut(), !count.is_multiple_of(8)) {
+            *last &= (1 << (count % 8)) - 1;
+        }
+    }
 }
 
 /// `count` numbers of `DELTA_BINARY_PACKED`, and how many bytes they take.
@@ -203,7 +252,13 @@ mod tests {
         }
 
         #[test]
-        fn bits_come_back(values in proptest::collection::vec(any::<bool>(), 0..300)) {
+        fn bits_come_back(
+            runs in proptest::collection::vec((any::<bool>(), 1_usize..30), 0..100),
+        ) {
+            let values: Vec<bool> = runs
+                .iter()
+                .flat_map(|(bit, count)| std::iter::repeat_n(*bit, *count))
+                .collect();
             let numbers: Vec<u32> = values.iter().map(|value| u32::from(*value)).collect();
             let mut packed = Vec::new();
             packing::hybrid(&numbers, 1, &mut packed);

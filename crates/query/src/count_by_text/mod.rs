@@ -1,0 +1,354 @@
+//! `SELECT text, count(*) … GROUP BY text`: the most frequent question of a log, in a plan of its own.
+//!
+//! The engine counts in each thread, deals all groups out and counts again; each time it looks every group up in a table that is
+//! longer than the processor's cache. What is counted here is looked up in parts of the table, and once for all threads at
+//! the end. How seldom two texts have the same hash is said in `functions::count_distinct`.
+
+mod groups;
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow_array::builder::StringViewBuilder;
+use arrow_array::cast::AsArray;
+use arrow_array::{ArrayRef, Decimal128Array, Int64Array, RecordBatch};
+use arrow_schema::SchemaRef;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::{DataFusionError, Result};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::expressions::Literal;
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr, ScalarFunctionExpr};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
+use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning,
+    PlanProperties,
+};
+use futures::{StreamExt, TryStreamExt};
+use tokio::task::JoinSet;
+
+use crate::functions::{self, HASH};
+use groups::{Groups, Part};
+
+/// Rows of an answer's batch.
+const BATCH_ROWS: usize = 8_192;
+
+/// Finds groupings by the hash of a text (`functions::GroupByHash`) that only count.
+#[derive(Debug)]
+pub(crate) struct CountsByText;
+
+impl PhysicalOptimizerRule for CountsByText {
+    fn optimize(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        _config: &ConfigOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let replace = |plan: Arc<dyn ExecutionPlan>| {
+            let counts = plan.downcast_ref().and_then(CountByTextExec::of);
+            Ok(match counts {
+                Some(counts) => Transformed::yes(Arc::new(counts) as Arc<dyn ExecutionPlan>),
+                None => Transformed::no(plan),
+            })
+        };
+        plan.transform_up(replace).data()
+    }
+
+    fn name(&self) -> &'static str {
+        "CountsByText"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
+
+/// Counts the rows of each text.
+#[derive(Debug)]
+struct CountByTextExec {
+    input: Arc<dyn ExecutionPlan>,
+    text: Arc<dyn PhysicalExpr>,
+    /// Hash, text and count.
+    schema: SchemaRef,
+    properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
+}
+
+impl CountByTextExec {
+    fn new(input: Arc<dyn ExecutionPlan>, text: Arc<dyn PhysicalExpr>, schema: SchemaRef) -> Self {
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(schema.clone()),
+            Partitioning::UnknownPartitioning(1),
+            EmissionType::Final,
+            Boundedness::Bounded,
+        );
+        Self {
+            input,
+            text,
+            schema,
+            properties: Arc::new(properties),
+            metrics: ExecutionPlanMetricsSet::new(),
+        }
+    }
+
+    /// What does the same as a grouping.
+    fn of(last: &AggregateExec) -> Option<Self> {
+        let first = match last.mode() {
+            AggregateMode::Single | AggregateMode::SinglePartitioned => last,
+            AggregateMode::Final | AggregateMode::FinalPartitioned => {
+                let mut input = last.input();
+                if let Some(dealt) = input.downcast_ref::<RepartitionExec>() {
+                    input = dealt.input();
+                }
+                let first: &AggregateExec = input.downcast_ref()?;
+                (*first.mode() == AggregateMode::Partial).then_some(first)?
+            }
+            _ => return None,
+        };
+        let only_counts = |aggregate: &AggregateExec| {
+            let [_text, count] = aggregate.aggr_expr() else {
+                return false;
+            };
+            let filters = aggregate.filter_expr().iter();
+            aggregate.limit_options().is_none()
+                && filters.flatten().next().is_none()
+                && count.fun().name() == "count"
+                && !count.is_distinct()
+        };
+        let ([text, count], true) = (first.aggr_expr(), only_counts(first) && only_counts(last))
+        else {
+            return None;
+        };
+        let counts_rows = |argument: &Arc<dyn PhysicalExpr>| {
+            let literal = argument.downcast_ref::<Literal>();
+            literal.is_some_and(|literal| !literal.value().is_null())
+        };
+        let groups = first.group_expr();
+        let ([(hash, _)], true) = (groups.expr(), groups.is_single()) else {
+            return None;
+        };
+        let hash: &ScalarFunctionExpr = hash.downcast_ref()?;
+        let [hashed] = hash.args() else {
+            return None;
+        };
+        let is_text = hash.fun().name() == functions::TEXT_HASH
+            && text.fun().name() == functions::ANY_TEXT
+            && text.expressions() == [hashed.clone()];
+        if !is_text || !count.expressions().iter().all(counts_rows) {
+            return None;
+        }
+        Some(Self::new(
+            first.input().clone(),
+            hashed.clone(),
+            last.schema(),
+        ))
+    }
+}
+
+impl DisplayAs for CountByTextExec {
+    fn fmt_as(&self, _kind: DisplayFormatType, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "CountByTextExec: text={}", self.text)
+    }
+}
+
+impl ExecutionPlan for CountByTextExec {
+    fn name(&self) -> &'static str {
+        "CountByTextExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn apply_expressions(
+        &self,
+        visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        visit(&self.text)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let input = children.into_iter().next();
+        let input = input.ok_or_else(|| internal("a grouping has an input"))?;
+        let (text, schema) = (self.text.clone(), self.schema.clone());
+        Ok(Arc::new(Self::new(input, text, schema)))
+    }
+
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let counting = Counting {
+            input: self.input.clone(),
+            text: self.text.clone(),
+            schema: self.schema.clone(),
+            context,
+        };
+        let baseline = BaselineMetrics::new(&self.metrics, partition);
+        let batches = futures::stream::once(async move {
+            let (batches, memory) = counting.run().await?;
+            let batches = futures::stream::iter(batches).map(move |batch| {
+                let _held = &memory;
+                baseline.record_output(batch.num_rows());
+                Ok(batch)
+            });
+            Ok::<_, DataFusionError>(batches)
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(
+            self.schema.clone(),
+            batches.try_flatten(),
+        )))
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+}
+
+struct Counting {
+    input: Arc<dyn ExecutionPlan>,
+    text: Arc<dyn PhysicalExpr>,
+    schema: SchemaRef,
+    context: Arc<TaskContext>,
+}
+
+impl Counting {
+    /// The answer, and what it takes.
+    async fn run(self) -> Result<(Vec<RecordBatch>, Vec<MemoryReservation>)> {
+        let partitions = self.input.output_partitioning().partition_count();
+        let mut tasks = JoinSet::new();
+        for thread in 0..partitions {
+            let rows = self.input.execute(thread, self.context.clone())?;
+            tasks.spawn(count(rows, self.text.clone(), thread, self.context.clone()));
+        }
+        let mut counted = Vec::with_capacity(partitions);
+        while let Some(done) = tasks.join_next().await {
+            counted.push(crate::scan::joined(done)?);
+        }
+        counted.sort_unstable_by_key(|(thread, _)| thread.number());
+        let parts = counted.iter().map(|(thread, _)| thread.parts()).max();
+        let parts = parts.unwrap_or(1);
+        for (thread, memory) in &mut counted {
+            thread.finish(parts);
+            // The answer has every group once more.
+            memory.try_resize(2 * thread.memory_bytes())?;
+        }
+        let (mut threads, memory): (Vec<Groups>, Vec<MemoryReservation>) =
+            counted.into_iter().unzip();
+        let merged: Vec<Vec<Part>> = (0..parts)
+            .map(|part| threads.iter_mut().map(|thread| thread.take(part)).collect())
+            .collect();
+        let nulls: u64 = threads.iter().map(|thread| thread.nulls).sum();
+        // Parts are merged by as many threads.
+        let threads: Arc<[Groups]> = threads.into();
+        let each = merged.len().div_ceil(partitions.max(1)).max(1);
+        let mut tasks = JoinSet::new();
+        let mut merged = merged.into_iter();
+        loop {
+            let some: Vec<Vec<Part>> = merged.by_ref().take(each).collect();
+            if some.is_empty() {
+                break;
+            }
+            tasks.spawn(merge(some, threads.clone(), self.schema.clone()));
+        }
+        let mut batches = Vec::new();
+        while let Some(done) = tasks.join_next().await {
+            batches.extend(crate::scan::joined(done)?);
+        }
+        if nulls > 0 {
+            let mut rows = Rows::default();
+            rows.push(None, nulls);
+            batches.push(rows.batch(&self.schema)?);
+        }
+        Ok((batches, memory))
+    }
+}
+
+/// Counts the rows of a thread. What they take stays reserved as long as the reservation lives.
+async fn count(
+    mut rows: SendableRecordBatchStream,
+    text: Arc<dyn PhysicalExpr>,
+    thread: usize,
+    context: Arc<TaskContext>,
+) -> Result<(Groups, MemoryReservation)> {
+    let memory = MemoryConsumer::new("CountByText").register(context.memory_pool());
+    let mut groups = Groups::new(thread);
+    while let Some(batch) = rows.try_next().await? {
+        let texts = text.evaluate(&batch)?.into_array(batch.num_rows())?;
+        groups.add(texts.as_string_view());
+        memory.try_resize(groups.memory_bytes())?;
+    }
+    Ok((groups, memory))
+}
+
+/// Merges parts, each of all threads, to rows of the answer.
+async fn merge(
+    parts: Vec<Vec<Part>>,
+    threads: Arc<[Groups]>,
+    schema: SchemaRef,
+) -> Result<Vec<RecordBatch>> {
+    let mut batches = Vec::new();
+    let mut rows = Rows::default();
+    for mut parts in parts {
+        parts.sort_unstable_by_key(Part::len);
+        let mut all = parts.pop().unwrap_or_default();
+        parts
+            .into_iter()
+            .for_each(|part| groups::merge(&mut all, part));
+        for (hash, group) in &all {
+            rows.push(Some((*hash, groups::text(group, &threads))), group.count);
+            if rows.counts.len() == BATCH_ROWS {
+                batches.push(std::mem::take(&mut rows).batch(&schema)?);
+            }
+        }
+        // Here the query can be stopped.
+        tokio::task::yield_now().await;
+    }
+    if !rows.counts.is_empty() {
+        batches.push(rows.batch(&schema)?);
+    }
+    Ok(batches)
+}
+
+/// Rows of the answer.
+#[derive(Default)]
+struct Rows {
+    hashes: Vec<Option<i128>>,
+    texts: StringViewBuilder,
+    counts: Vec<i64>,
+}
+
+impl Rows {
+    fn push(&mut self, text: Option<(u128, &str)>, count: u64) {
+        self.hashes.push(text.map(|(hash, _)| hash.cast_signed()));
+        self.texts.append_option(text.map(|(_, text)| text));
+        self.counts.push(count.cast_signed());
+    }
+
+    fn batch(mut self, schema: &SchemaRef) -> Result<RecordBatch> {
+        let hashes = Decimal128Array::from(self.hashes).with_data_type(HASH);
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(hashes),
+            Arc::new(self.texts.finish()),
+            Arc::new(Int64Array::from(self.counts)),
+        ];
+        Ok(RecordBatch::try_new(schema.clone(), columns)?)
+    }
+}
+
+fn internal(problem: &str) -> DataFusionError {
+    DataFusionError::Internal(problem.to_owned())
+}
