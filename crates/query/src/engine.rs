@@ -184,18 +184,24 @@ impl Engine {
         S: Future<Output = Result<Execution>> + Send + 'static,
     {
         let running = self.inner.begin(&question).await?;
+        let time = running.time;
         let step = step(self.inner.clone(), running.begun);
-        let mut execution = self.run(running.time, step).await?;
-        let (schema, stats) = (execution.plan.schema(), execution.stats.clone());
-        let warnings = std::mem::take(&mut execution.warnings);
         let max_rows = self.inner.limits.max_rows;
-        let answer = Answer::start(self.runtime().handle(), execution, max_rows, running);
-        Ok(RecordStream {
-            schema,
-            batches: Box::pin(answer),
-            warnings,
-            stats,
-        })
+        let handle = self.runtime().handle().clone();
+        // It begins where it was planned: waking another thread in between takes as long as a small answer.
+        let begin = async move {
+            let mut execution = step.await?;
+            let (schema, stats) = (execution.plan.schema(), execution.stats.clone());
+            let warnings = std::mem::take(&mut execution.warnings);
+            let answer = Answer::start(&handle, execution, max_rows, running);
+            Ok(RecordStream {
+                schema,
+                batches: Box::pin(answer),
+                warnings,
+                stats,
+            })
+        };
+        self.run(time, begin).await
     }
 }
 

@@ -397,3 +397,72 @@ async fn different_texts_are_counted() {
     let (batches, _) = ask(&served, none).await;
     assert_eq!(batches[0].column(0).as_primitive::<Int64Type>().value(0), 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_are_counted_by_text_however_many_texts_there_are() {
+    for distinct in [3, 20_000] {
+        let served = Served::start().await;
+        let records: Vec<Record> = (0..60_000)
+            .map(|n| Record {
+                t_ns: DAY + n * SECOND,
+                n: n % distinct,
+                level: None,
+                service: (n % 3 > 0).then_some("api"),
+            })
+            .collect();
+        let (old, new) = records.split_at(45_000);
+        served.append_batch(batch(old)).await;
+        served.store.flush().await.unwrap();
+        served.append_batch(batch(new)).await;
+        let mut expected: BTreeMap<Vec<String>, i64> = BTreeMap::new();
+        for record in &records {
+            let message = format!("word{} of {}", record.n % 10, record.n);
+            *expected.entry(vec![message]).or_default() += 1;
+        }
+        let ask = |sql: &'static str| {
+            served.engine.sql(SqlQuery {
+                tenant: tenant(),
+                sql: sql.to_owned(),
+                timeout_ms: None,
+            })
+        };
+        let counts = "SELECT message, count(*) FROM logs GROUP BY message";
+        let mut answer = ask(counts).await.unwrap();
+        let mut found = BTreeMap::new();
+        while let Some(batch) = answer.batches.next().await {
+            let batch = batch.unwrap();
+            let counts = batch.column(1).as_primitive::<Int64Type>().values();
+            for (text, count) in batch.column(0).as_string_view().iter().zip(counts) {
+                assert!(
+                    found
+                        .insert(vec![text.unwrap().to_owned()], *count)
+                        .is_none()
+                );
+            }
+        }
+        assert!(found == expected, "{distinct}");
+        let of_service = "SELECT service, count(*) FROM logs WHERE n >= 0 GROUP BY 1 ORDER BY 1";
+        let mut answer = ask(of_service).await.unwrap();
+        let batch = answer.batches.next().await.unwrap().unwrap();
+        let services = batch.column(0).as_string_view().iter();
+        assert_eq!(services.collect::<Vec<_>>(), [Some("api"), None]);
+        let counts = batch.column(1).as_primitive::<Int64Type>().values();
+        assert_eq!(counts, &[40_000, 20_000]);
+        for (sql, by_text) in [
+            (
+                "EXPLAIN SELECT message, count(*) FROM logs GROUP BY message",
+                true,
+            ),
+            (
+                "EXPLAIN SELECT message, max(n) FROM logs GROUP BY message",
+                false,
+            ),
+        ] {
+            let mut answer = ask(sql).await.unwrap();
+            let batch = answer.batches.next().await.unwrap().unwrap();
+            let plans = cast(batch.column(1), &DataType::Utf8View).unwrap();
+            let plan = plans.as_string_view().iter().flatten().collect::<String>();
+            assert_eq!(plan.contains("CountByTextExec"), by_text, "{plan}");
+        }
+    }
+}

@@ -101,7 +101,10 @@ impl Served {
         );
         let store = store.await.unwrap();
         let limits = QueryLimits {
-            threads: 2,
+            threads: match limits.threads {
+                0 => 2,
+                given => given,
+            },
             ..limits
         };
         Self {

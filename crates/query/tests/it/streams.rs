@@ -1,6 +1,6 @@
 //! Answers that are read slowly, and places to run in.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
@@ -75,4 +75,48 @@ async fn subqueries_run_in_the_place_of_their_query() {
         assert_eq!(batch.column(0).as_primitive::<Int64Type>().values(), &[8]);
         while answer.batches.next().await.is_some() {}
     }
+}
+
+/// A predicate is asked of all granules of a unit before the first row is there: between two of them it can be stopped.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_nobody_waits_for_stops_between_granules() {
+    let limits = QueryLimits {
+        max_concurrent: 1,
+        threads: 1,
+        match_cache_bytes: 0,
+        ..QueryLimits::default()
+    };
+    let served = Served::with(StoreOptions::default(), limits, false).await;
+    let message = "a slow expression looks at every character ".repeat(8);
+    let rows = (0..100_000).map(|n| Row {
+        t_ns: DAY + n,
+        n,
+        message: Some(format!("{message}{n}")),
+        tag: None,
+    });
+    served.append(&rows.collect::<Vec<_>>()).await;
+    served.store.flush().await.unwrap();
+    let slow = || {
+        served.engine.sql(SqlQuery {
+            tenant: tenant(),
+            sql: "SELECT n FROM logs WHERE regexp_like(message, '(a.*b.*c.*d|[0-9]+y.*q).*w$')"
+                .to_owned(),
+            timeout_ms: None,
+        })
+    };
+    let begun = Instant::now();
+    let mut whole = slow().await.unwrap();
+    while whole.batches.next().await.is_some() {}
+    let whole = begun.elapsed();
+    let mut longest = Duration::ZERO;
+    for _ in 0..3 {
+        let answer = slow().await.unwrap();
+        tokio::time::sleep(whole / 10).await;
+        drop(answer);
+        let begun = Instant::now();
+        // There is one thread to run on.
+        served.sql("n = 77777").await;
+        longest = longest.max(begun.elapsed());
+    }
+    assert!(longest < whole / 3, "{longest:?} of {whole:?}");
 }
