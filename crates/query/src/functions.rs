@@ -22,7 +22,6 @@ use datafusion::logical_expr::ScalarUDF;
 
 pub(crate) use count_distinct::{DistinctByHash, count_distinct};
 pub(crate) use group_by_hash::{ANY_TEXT, GroupByHash, HASH, TEXT_HASH};
-pub(crate) use hash_set::LowBits;
 pub(crate) use json::JsonOperators;
 pub(crate) use overflow::overflow_get;
 pub(crate) use pattern::message_pattern;

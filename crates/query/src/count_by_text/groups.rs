@@ -1,246 +1,173 @@
 //! How often each text came, by 128-bit hashes.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::hash::BuildHasherDefault;
-
 use arrow_array::{Array, StringViewArray};
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::functions::LowBits;
+/// Texts that are looked up together.
+const TOGETHER: usize = 64;
 
-/// So many groups fit into a processor's cache: up to there each row is looked up when it comes.
-const FEW: usize = 1 << 14;
+/// Slots at first.
+const SLOTS_MIN: usize = 256;
 
-/// Parts of more groups, by the highest bits of a hash.
-const PARTS_LOG2: u32 = 8;
-
-/// Rows that wait until they are looked up part by part.
-const WAITING_ROWS: usize = 1 << 17;
-
-/// A group without its hash.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Group {
-    pub(super) count: u64,
-    /// Where its text is: whose, and from which byte.
-    thread: u32,
-    length: u32,
-    start: usize,
-}
-
-pub(super) type Part = HashMap<u128, Group, BuildHasherDefault<LowBits>>;
-
-/// What one thread counted. Beyond [`FEW`] groups, where each look-up would wait for memory, rows wait in parts, and a part
-/// is looked through for many rows at once, in the cache.
-#[derive(Debug)]
+/// Texts, each with the number of its rows, in the order in which they came.
+///
+/// A table of many is longer than the processor's cache. What is looked up together is touched first, so that the processor
+/// waits for all of it at once and not for one after the other.
+#[derive(Debug, Default)]
 pub(super) struct Groups {
-    thread: u32,
-    /// One, or as many as there are.
-    parts: Vec<Part>,
-    /// The texts of groups, one after the other.
-    texts: Vec<u8>,
+    groups: Vec<Group>,
+    texts: String,
+    /// The number of a group and 1, at the place that its hash says or after it; 0 is none. At least half of them are.
+    slots: Vec<u32>,
     /// Rows without a text.
     pub(super) nulls: u64,
-    /// Of each part, the hashes of rows that wait, and the rows' numbers among them.
-    waiting: Vec<Vec<(u128, u32)>>,
-    /// Their texts, each array with the number of its first row.
-    waiting_texts: Vec<(u32, StringViewArray)>,
-    waiting_rows: usize,
 }
 
-fn part_of(hash: u128) -> usize {
-    (hash >> (u128::BITS - PARTS_LOG2)) as usize
+/// One text; all that is looked up of it stands together.
+#[derive(Debug)]
+struct Group {
+    hash: u128,
+    rows: u64,
+    /// Where the text ends; it begins where the one before it ends.
+    end: usize,
 }
+
+/// A text, its hash, and rows that have it.
+type Rows<'a> = (u128, &'a str, u64);
 
 impl Groups {
-    pub(super) fn new(thread: usize) -> Self {
-        Self {
-            thread: thread as u32,
-            parts: vec![Part::default()],
-            texts: Vec::new(),
-            nulls: 0,
-            waiting: Vec::new(),
-            waiting_texts: Vec::new(),
-            waiting_rows: 0,
-        }
+    pub(super) const fn len(&self) -> usize {
+        self.groups.len()
     }
 
     /// Counts a text for each row.
     pub(super) fn add(&mut self, texts: &StringViewArray) {
         self.nulls += texts.null_count() as u64;
-        if self.parts.len() > 1 {
-            self.put_down(texts);
-            return;
-        }
-        // Where a text is that of the row before, it is not looked up again.
-        let mut last: Option<(u128, u128)> = None;
-        let mut again = 0;
+        let mut together: Vec<Rows<'_>> = Vec::with_capacity(TOGETHER);
+        let mut before = None;
         for (row, view) in texts.views().iter().enumerate() {
             if texts.is_null(row) {
                 continue;
             }
-            match last {
-                Some((known, _)) if known == *view => again += 1,
-                _ => {
-                    if let Some((_, hash)) = last {
-                        self.count_again(hash, again);
-                    }
-                    let text = texts.value(row).as_bytes();
-                    let hash = xxh3_128(text);
-                    self.count(0, hash, text);
-                    (last, again) = (Some((*view, hash)), 0);
+            // The text of the row before is not looked up again.
+            if let (true, Some((_, _, rows))) = (before == Some(*view), together.last_mut()) {
+                *rows += 1;
+                continue;
+            }
+            before = Some(*view);
+            if together.len() == TOGETHER {
+                self.count(&together);
+                together.clear();
+            }
+            let text = texts.value(row);
+            together.push((xxh3_128(text.as_bytes()), text, 1));
+        }
+        self.count(&together);
+    }
+
+    /// Adds those groups of another that `is_wanted` says by their hashes.
+    pub(super) fn merge(&mut self, other: &Self, is_wanted: impl Fn(u128) -> bool) {
+        let mut together: Vec<Rows<'_>> = Vec::with_capacity(TOGETHER);
+        for group in other.iter().filter(|(hash, _, _)| is_wanted(*hash)) {
+            if together.len() == TOGETHER {
+                self.count(&together);
+                together.clear();
+            }
+            together.push(group);
+        }
+        self.count(&together);
+    }
+
+    /// All groups.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Rows<'_>> {
+        let mut start = 0;
+        self.groups.iter().map(move |group| {
+            let text = self.texts.get(start..group.end).unwrap_or_default();
+            start = group.end;
+            (group.hash, text, group.rows)
+        })
+    }
+
+    fn count(&mut self, together: &[Rows<'_>]) {
+        while (self.len() + together.len()) * 2 > self.slots.len() {
+            self.grow();
+        }
+        let mut groups = [0; TOGETHER];
+        for (group, (hash, _, _)) in groups.iter_mut().zip(together) {
+            *group = self.slots[self.slot(*hash)];
+        }
+        let mut touched = 0;
+        for group in groups.iter().filter(|group| **group > 0) {
+            touched ^= self.groups[*group as usize - 1].rows;
+        }
+        std::hint::black_box(touched);
+        for (hash, text, rows) in together {
+            self.group(*hash, text).rows += rows;
+        }
+    }
+
+    /// The group of a text. There is a free slot.
+    fn group(&mut self, hash: u128, text: &str) -> &mut Group {
+        let mut slot = self.slot(hash);
+        loop {
+            match self.slots[slot] {
+                0 => break,
+                number if self.groups[number as usize - 1].hash == hash => {
+                    return &mut self.groups[number as usize - 1];
                 }
+                _ => slot = self.after(slot),
             }
         }
-        if let Some((_, hash)) = last {
-            self.count_again(hash, again);
-        }
-        if self.parts.first().is_some_and(|part| part.len() > FEW) {
-            self.split();
-        }
+        self.slots[slot] = self.len() as u32 + 1;
+        self.texts.push_str(text);
+        self.groups.push(Group {
+            hash,
+            rows: 0,
+            end: self.texts.len(),
+        });
+        let group = self.len() - 1;
+        &mut self.groups[group]
     }
 
-    fn count(&mut self, part: usize, hash: u128, text: &[u8]) {
-        match self.parts[part].entry(hash) {
-            Entry::Occupied(mut known) => known.get_mut().count += 1,
-            Entry::Vacant(new) => {
-                let start = self.texts.len();
-                self.texts.extend_from_slice(text);
-                new.insert(Group {
-                    count: 1,
-                    thread: self.thread,
-                    length: text.len() as u32,
-                    start,
-                });
+    /// Where a hash is looked for first.
+    fn slot(&self, hash: u128) -> usize {
+        hash as usize & (self.slots.len() - 1)
+    }
+
+    fn after(&self, slot: usize) -> usize {
+        (slot + 1) & (self.slots.len() - 1)
+    }
+
+    fn grow(&mut self) {
+        let slots = (self.slots.len() * 2).max(SLOTS_MIN);
+        self.slots.clear();
+        self.slots.resize(slots, 0);
+        for number in 1..=self.groups.len() {
+            let mut slot = self.slot(self.groups[number - 1].hash);
+            while self.slots[slot] != 0 {
+                slot = self.after(slot);
             }
+            self.slots[slot] = number as u32;
         }
     }
 
-    fn count_again(&mut self, hash: u128, rows: u64) {
-        if rows > 0
-            && let Some(group) = self.parts[0].get_mut(&hash)
-        {
-            group.count += rows;
-        }
-    }
-
-    /// From one part to all.
-    fn split(&mut self) {
-        if self.parts.len() > 1 {
-            return;
-        }
-        let one = self.parts.pop().unwrap_or_default();
-        self.parts.resize_with(1 << PARTS_LOG2, Part::default);
-        self.waiting.resize_with(1 << PARTS_LOG2, Vec::new);
-        for (hash, group) in one {
-            self.parts[part_of(hash)].insert(hash, group);
-        }
-    }
-
-    /// Has rows wait.
-    fn put_down(&mut self, texts: &StringViewArray) {
-        let first = self.waiting_rows as u32;
-        for row in 0..texts.len() {
-            if texts.is_valid(row) {
-                let hash = xxh3_128(texts.value(row).as_bytes());
-                self.waiting[part_of(hash)].push((hash, first + row as u32));
-            }
-        }
-        self.waiting_texts.push((first, texts.clone()));
-        self.waiting_rows += texts.len();
-        if self.waiting_rows >= WAITING_ROWS {
-            self.look_up();
-        }
-    }
-
-    /// Counts the rows that wait.
-    fn look_up(&mut self) {
-        let arrays = std::mem::take(&mut self.waiting_texts);
-        for part in 0..self.waiting.len() {
-            let mut rows = std::mem::take(&mut self.waiting[part]);
-            for (hash, row) in rows.drain(..) {
-                if let Some(group) = self.parts[part].get_mut(&hash) {
-                    group.count += 1;
-                    continue;
-                }
-                let array = arrays.partition_point(|(first, _)| *first <= row) - 1;
-                let (first, texts) = &arrays[array];
-                let text = texts.value((row - first) as usize);
-                self.count(part, hash, text.as_bytes());
-            }
-            self.waiting[part] = rows;
-        }
-        self.waiting_rows = 0;
-    }
-
-    /// Counts what waits, and takes as many parts as the others have.
-    pub(super) fn finish(&mut self, parts: usize) {
-        self.look_up();
-        self.waiting = Vec::new();
-        if parts > 1 {
-            self.split();
-        }
-    }
-
-    /// Its number among those that count together.
-    pub(super) const fn number(&self) -> u32 {
-        self.thread
-    }
-
-    pub(super) fn parts(&self) -> usize {
-        self.parts.len()
-    }
-
-    /// The groups of a part, which are then gone here.
-    pub(super) fn take(&mut self, part: usize) -> Part {
-        self.parts
-            .get_mut(part)
-            .map(std::mem::take)
-            .unwrap_or_default()
-    }
-
-    /// Bytes in memory, about.
+    /// Bytes in memory.
     pub(super) fn memory_bytes(&self) -> usize {
-        let group = size_of::<(u128, Group)>() + 1;
-        let groups: usize = self.parts.iter().map(|part| part.capacity() * group).sum();
-        let waiting: usize = self.waiting.iter().map(Vec::capacity).sum();
-        let texts: usize = self
-            .waiting_texts
-            .iter()
-            .map(|(_, texts)| texts.get_array_memory_size())
-            .sum();
-        groups * 8 / 7 + waiting * size_of::<(u128, u32)>() + texts + self.texts.capacity()
+        self.groups.capacity() * size_of::<Group>()
+            + self.texts.capacity()
+            + self.slots.capacity() * size_of::<u32>()
     }
-}
-
-/// Adds groups of the same part.
-pub(super) fn merge(into: &mut Part, other: Part) {
-    for (hash, group) in other {
-        match into.entry(hash) {
-            Entry::Occupied(mut known) => known.get_mut().count += group.count,
-            Entry::Vacant(new) => {
-                new.insert(group);
-            }
-        }
-    }
-}
-
-/// A group's text, among those of all threads.
-pub(super) fn text<'a>(group: &Group, threads: &'a [Groups]) -> &'a str {
-    let texts = threads.get(group.thread as usize);
-    let end = group.start + group.length as usize;
-    let text = texts.and_then(|thread| thread.texts.get(group.start..end));
-    text.and_then(|text| std::str::from_utf8(text).ok())
-        .unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
 
     /// Texts of some rows, in arrays of some rows each.
-    fn counted(rows: usize, distinct: usize, thread: usize) -> Groups {
-        let mut groups = Groups::new(thread);
+    fn counted(rows: usize, distinct: usize) -> Groups {
+        let mut groups = Groups::default();
         let rows: Vec<usize> = (0..rows).collect();
         for rows in rows.chunks(1_000) {
             let text = |row: &usize| {
@@ -253,11 +180,11 @@ mod tests {
 
     #[test]
     fn few_and_many_are_counted_and_merged() {
-        for (distinct, parts) in [(1, 1), (7, 1), (FEW + 1_001, 1 << PARTS_LOG2)] {
-            let rows = 10 * WAITING_ROWS / 3;
-            let mut threads = [counted(rows, distinct, 0), counted(rows, 3, 1)];
-            assert_eq!(threads[0].parts(), parts, "{distinct}");
+        for distinct in [1, 7, 1_000, 100_001] {
+            let rows = 300_000;
+            let threads = [counted(rows, distinct), counted(rows, 3)];
             assert!(threads[0].memory_bytes() > 0);
+            assert_eq!(threads[0].nulls as usize, rows.div_ceil(10));
             let mut expected: HashMap<String, u64> = HashMap::new();
             for (row, distinct) in (0..rows).flat_map(|row| [(row, distinct), (row, 3)]) {
                 if !row.is_multiple_of(10) {
@@ -266,17 +193,17 @@ mod tests {
                 }
             }
             let mut found = HashMap::new();
-            threads.iter_mut().for_each(|thread| thread.finish(parts));
-            for part in 0..parts {
-                let mut all = threads[0].take(part);
-                merge(&mut all, threads[1].take(part));
-                for group in all.values() {
-                    let text = text(group, &threads).to_owned();
-                    assert!(found.insert(text, group.count).is_none());
+            for half in 0..2 {
+                let mut merged = Groups::default();
+                for thread in &threads {
+                    merged.merge(thread, |hash| hash % 2 == half);
+                }
+                for (hash, text, count) in merged.iter() {
+                    assert_eq!(hash, xxh3_128(text.as_bytes()));
+                    assert!(found.insert(text.to_owned(), count).is_none());
                 }
             }
             assert_eq!(found, expected);
-            assert_eq!(threads[0].nulls as usize, rows.div_ceil(10));
         }
     }
 }

@@ -1,8 +1,7 @@
 //! `SELECT text, count(*) … GROUP BY text`: the most frequent question of a log, in a plan of its own.
 //!
-//! The engine counts in each thread, deals all groups out and counts again; each time it looks every group up in a table that is
-//! longer than the processor's cache. What is counted here is looked up in parts of the table, and once for all threads at
-//! the end. How seldom two texts have the same hash is said in `functions::count_distinct`.
+//! The engine counts in each thread, deals all groups out and counts again, and looks a group up in several lists each time. How seldom
+//! two texts have the same hash is said in `functions::count_distinct`.
 
 mod groups;
 
@@ -34,7 +33,7 @@ use futures::{StreamExt, TryStreamExt};
 use tokio::task::JoinSet;
 
 use crate::functions::{self, HASH};
-use groups::{Groups, Part};
+use groups::Groups;
 
 /// Rows of an answer's batch.
 const BATCH_ROWS: usize = 8_192;
@@ -232,37 +231,22 @@ impl Counting {
         let mut tasks = JoinSet::new();
         for thread in 0..partitions {
             let rows = self.input.execute(thread, self.context.clone())?;
-            tasks.spawn(count(rows, self.text.clone(), thread, self.context.clone()));
+            tasks.spawn(count(rows, self.text.clone(), self.context.clone()));
         }
-        let mut counted = Vec::with_capacity(partitions);
+        let (mut threads, mut memory) = (Vec::new(), Vec::new());
         while let Some(done) = tasks.join_next().await {
-            counted.push(crate::scan::joined(done)?);
+            let (groups, reserved): (Groups, MemoryReservation) = crate::scan::joined(done)?;
+            // They are merged to others, and the answer has each once more.
+            reserved.try_resize(3 * groups.memory_bytes())?;
+            threads.push(groups);
+            memory.push(reserved);
         }
-        counted.sort_unstable_by_key(|(thread, _)| thread.number());
-        let parts = counted.iter().map(|(thread, _)| thread.parts()).max();
-        let parts = parts.unwrap_or(1);
-        for (thread, memory) in &mut counted {
-            thread.finish(parts);
-            // The answer has every group once more.
-            memory.try_resize(2 * thread.memory_bytes())?;
-        }
-        let (mut threads, memory): (Vec<Groups>, Vec<MemoryReservation>) =
-            counted.into_iter().unzip();
-        let merged: Vec<Vec<Part>> = (0..parts)
-            .map(|part| threads.iter_mut().map(|thread| thread.take(part)).collect())
-            .collect();
-        let nulls: u64 = threads.iter().map(|thread| thread.nulls).sum();
-        // Parts are merged by as many threads.
+        let nulls: u64 = threads.iter().map(|groups| groups.nulls).sum();
         let threads: Arc<[Groups]> = threads.into();
-        let each = merged.len().div_ceil(partitions.max(1)).max(1);
         let mut tasks = JoinSet::new();
-        let mut merged = merged.into_iter();
-        loop {
-            let some: Vec<Vec<Part>> = merged.by_ref().take(each).collect();
-            if some.is_empty() {
-                break;
-            }
-            tasks.spawn(merge(some, threads.clone(), self.schema.clone()));
+        for part in 0..partitions {
+            let part = (part as u64, partitions as u64);
+            tasks.spawn(merge(threads.clone(), part, self.schema.clone()));
         }
         let mut batches = Vec::new();
         while let Some(done) = tasks.join_next().await {
@@ -281,11 +265,10 @@ impl Counting {
 async fn count(
     mut rows: SendableRecordBatchStream,
     text: Arc<dyn PhysicalExpr>,
-    thread: usize,
     context: Arc<TaskContext>,
 ) -> Result<(Groups, MemoryReservation)> {
     let memory = MemoryConsumer::new("CountByText").register(context.memory_pool());
-    let mut groups = Groups::new(thread);
+    let mut groups = Groups::default();
     while let Some(batch) = rows.try_next().await? {
         let texts = text.evaluate(&batch)?.into_array(batch.num_rows())?;
         groups.add(texts.as_string_view());
@@ -294,28 +277,26 @@ async fn count(
     Ok((groups, memory))
 }
 
-/// Merges parts, each of all threads, to rows of the answer.
+/// Merges one of so many parts of what all threads counted to rows of the answer.
 async fn merge(
-    parts: Vec<Vec<Part>>,
     threads: Arc<[Groups]>,
+    (part, parts): (u64, u64),
     schema: SchemaRef,
 ) -> Result<Vec<RecordBatch>> {
-    let mut batches = Vec::new();
-    let mut rows = Rows::default();
-    for mut parts in parts {
-        parts.sort_unstable_by_key(Part::len);
-        let mut all = parts.pop().unwrap_or_default();
-        parts
-            .into_iter()
-            .for_each(|part| groups::merge(&mut all, part));
-        for (hash, group) in &all {
-            rows.push(Some((*hash, groups::text(group, &threads))), group.count);
-            if rows.counts.len() == BATCH_ROWS {
-                batches.push(std::mem::take(&mut rows).batch(&schema)?);
-            }
-        }
+    let mut all = Groups::default();
+    for groups in threads.iter() {
+        all.merge(groups, |hash| (hash >> 64) as u64 % parts == part);
         // Here the query can be stopped.
         tokio::task::yield_now().await;
+    }
+    let mut batches = Vec::new();
+    let mut rows = Rows::default();
+    for (hash, text, count) in all.iter() {
+        rows.push(Some((hash, text)), count);
+        if rows.counts.len() == BATCH_ROWS {
+            batches.push(std::mem::take(&mut rows).batch(&schema)?);
+            tokio::task::yield_now().await;
+        }
     }
     if !rows.counts.is_empty() {
         batches.push(rows.batch(&schema)?);

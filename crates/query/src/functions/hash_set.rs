@@ -166,7 +166,7 @@ fn clean(hashes: &mut Vec<u128>, table: &mut Vec<u128>) {
 
 /// The hash of a hash: what it is already.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct LowBits(u64);
+pub(super) struct LowBits(u64);
 
 impl Hasher for LowBits {
     fn finish(&self) -> u64 {
