@@ -65,6 +65,12 @@ impl Groups {
         self.count(&together);
     }
 
+    /// Makes room for so many groups.
+    pub(super) fn reserve(&mut self, groups: usize) {
+        self.groups.reserve(groups);
+        self.grow_to((groups * 2).next_power_of_two());
+    }
+
     /// Adds those groups of another that `is_wanted` says by their hashes.
     pub(super) fn merge(&mut self, other: &Self, is_wanted: impl Fn(u128) -> bool) {
         let mut together: Vec<Rows<'_>> = Vec::with_capacity(TOGETHER);
@@ -90,7 +96,7 @@ impl Groups {
 
     fn count(&mut self, together: &[Rows<'_>]) {
         while (self.len() + together.len()) * 2 > self.slots.len() {
-            self.grow();
+            self.grow_to((self.slots.len() * 2).max(SLOTS_MIN));
         }
         let mut groups = [0; TOGETHER];
         for (group, (hash, _, _)) in groups.iter_mut().zip(together) {
@@ -138,8 +144,7 @@ impl Groups {
         (slot + 1) & (self.slots.len() - 1)
     }
 
-    fn grow(&mut self) {
-        let slots = (self.slots.len() * 2).max(SLOTS_MIN);
+    fn grow_to(&mut self, slots: usize) {
         self.slots.clear();
         self.slots.resize(slots, 0);
         for number in 1..=self.groups.len() {
@@ -195,6 +200,7 @@ mod tests {
             let mut found = HashMap::new();
             for half in 0..2 {
                 let mut merged = Groups::default();
+                merged.reserve(distinct / 3);
                 for thread in &threads {
                     merged.merge(thread, |hash| hash % 2 == half);
                 }

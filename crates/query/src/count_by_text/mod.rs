@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use arrow_array::builder::StringViewBuilder;
 use arrow_array::cast::AsArray;
-use arrow_array::{ArrayRef, Decimal128Array, Int64Array, RecordBatch};
+use arrow_array::{ArrayRef, Decimal128Array, Int64Array, RecordBatch, new_null_array};
 use arrow_schema::SchemaRef;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
@@ -253,9 +253,10 @@ impl Counting {
             batches.extend(crate::scan::joined(done)?);
         }
         if nulls > 0 {
-            let mut rows = Rows::default();
-            rows.push(None, nulls);
-            batches.push(rows.batch(&self.schema)?);
+            let none = |column: usize| new_null_array(self.schema.field(column).data_type(), 1);
+            let count = Int64Array::from(vec![nulls.cast_signed()]);
+            let columns = vec![none(0), none(1), Arc::new(count) as ArrayRef];
+            batches.push(RecordBatch::try_new(self.schema.clone(), columns)?);
         }
         Ok((batches, memory))
     }
@@ -284,6 +285,8 @@ async fn merge(
     schema: SchemaRef,
 ) -> Result<Vec<RecordBatch>> {
     let mut all = Groups::default();
+    let most = threads.iter().map(Groups::len).max().unwrap_or(0);
+    all.reserve(most / parts as usize);
     for groups in threads.iter() {
         all.merge(groups, |hash| (hash >> 64) as u64 % parts == part);
         // Here the query can be stopped.
@@ -292,7 +295,7 @@ async fn merge(
     let mut batches = Vec::new();
     let mut rows = Rows::default();
     for (hash, text, count) in all.iter() {
-        rows.push(Some((hash, text)), count);
+        rows.push(hash, text, count);
         if rows.counts.len() == BATCH_ROWS {
             batches.push(std::mem::take(&mut rows).batch(&schema)?);
             tokio::task::yield_now().await;
@@ -304,18 +307,18 @@ async fn merge(
     Ok(batches)
 }
 
-/// Rows of the answer.
+/// Rows of the answer that have a text.
 #[derive(Default)]
 struct Rows {
-    hashes: Vec<Option<i128>>,
+    hashes: Vec<i128>,
     texts: StringViewBuilder,
     counts: Vec<i64>,
 }
 
 impl Rows {
-    fn push(&mut self, text: Option<(u128, &str)>, count: u64) {
-        self.hashes.push(text.map(|(hash, _)| hash.cast_signed()));
-        self.texts.append_option(text.map(|(_, text)| text));
+    fn push(&mut self, hash: u128, text: &str, count: u64) {
+        self.hashes.push(hash.cast_signed());
+        self.texts.append_value(text);
         self.counts.push(count.cast_signed());
     }
 

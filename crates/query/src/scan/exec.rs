@@ -249,7 +249,7 @@ impl Progress {
                 counts.granules.load(Ordering::Relaxed),
                 counts.bytes.load(Ordering::Relaxed),
             );
-            let read = reader.next().await?;
+            let read = reader.next(self.rows_left).await?;
             // Of all threads together: near enough for people.
             let after = (
                 counts.granules.load(Ordering::Relaxed),

@@ -53,7 +53,7 @@ pub(super) async fn read_rows(
             tasks.spawn(async move {
                 let mut reader = unit.read_rows(&reading, rows);
                 let mut batches = Vec::new();
-                while let Some(batch) = reader.next().await? {
+                while let Some((_, batch)) = reader.next_granule().await? {
                     batches.push(batch);
                 }
                 Ok((at, part, concat_batches(&reading.schema, &batches)?))

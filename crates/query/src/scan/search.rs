@@ -27,6 +27,9 @@ use crate::records::First;
 /// Granules that a thread looks into before it is asked whether that is enough: at first, and at most.
 const GRANULES: std::ops::RangeInclusive<usize> = 4..=64;
 
+/// Of a part of which pruning leaves so few granules, all are looked into as soon as the block of its newest records.
+const PRUNED_GRANULES: u32 = 8;
+
 /// A time as a number that is larger for what is wanted sooner.
 type Rank = i64;
 
@@ -211,7 +214,12 @@ impl Search {
         if self.first.order != Order::Desc || self.unreadable.contains(&part) {
             return None;
         }
-        let after_ns = self.parts.get(part)?.segment.newest_after_ns()?;
+        let part = self.parts.get(part)?;
+        let granules = part.granules.len();
+        if granules <= PRUNED_GRANULES && granules < part.segment.granules() {
+            return None;
+        }
+        let after_ns = part.segment.newest_after_ns()?;
         (after_ns < self.range.end_ns).then_some(after_ns)
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_schema::SchemaRef;
+use arrow_select::concat::concat_batches;
 use datafusion::common::Result;
 use logmill_segment::{GRANULE_ROWS, GranuleSet};
 use logmill_store::SegmentHandle;
@@ -16,6 +17,9 @@ use crate::segments::{ColumnId, OpenSegment, PageReader, ScanCounts, Source};
 /// Granules of a unit at most. What a row group has only once, its dictionaries, is read for every unit; but units are
 /// what is dealt out, and of another machine's object, what is asked for at a time.
 const UNIT_GRANULES: usize = 32;
+
+/// Every plan above takes its time for a batch: one of fewer rows has those of the next granules too.
+const BATCH_ROWS_MIN: usize = GRANULE_ROWS / 4;
 
 /// A segment of which something is to be read.
 #[derive(Debug)]
@@ -167,10 +171,22 @@ impl Unit {
 }
 
 impl UnitReader {
-    /// The next rows; `None` after the last.
-    pub(super) async fn next(&mut self) -> Result<Option<RecordBatch>> {
-        let next = self.next_granule().await?;
-        Ok(next.map(|(_, batch)| batch))
+    /// The next rows, of several granules where each has few, until there are as many as are wanted; `None` after the
+    /// last.
+    pub(super) async fn next(&mut self, wanted: usize) -> Result<Option<RecordBatch>> {
+        let wanted = wanted.min(BATCH_ROWS_MIN);
+        let (mut batches, mut rows) = (Vec::new(), 0);
+        while rows < wanted
+            && let Some((_, batch)) = self.next_granule().await?
+        {
+            rows += batch.num_rows();
+            batches.push(batch);
+        }
+        Ok(match batches.as_slice() {
+            [] => None,
+            [only] => Some(only.clone()),
+            several => Some(concat_batches(&self.schema, several)?),
+        })
     }
 
     /// The next rows, and which they are; `None` after the last.
