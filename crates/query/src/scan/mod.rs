@@ -22,6 +22,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use logmill_model::TimeRange;
 use logmill_schema::TableSchema;
 use logmill_store::SegmentHandle;
+use tokio::task::JoinSet;
 
 use self::exec::SegmentExec;
 use self::newest::NewestExec;
@@ -36,6 +37,9 @@ use crate::segments::{Objects, PlannedScan, ScanCounts, SegmentCache};
 
 /// Up to so many granules another thread gains nothing.
 const FEW_GRANULES: u32 = 8;
+
+/// Up to so many segments one thread finds what is left of them sooner than another is woken.
+const FEW_SEGMENTS: usize = 16;
 
 /// What a scan was asked for.
 pub(crate) struct Asked<'a> {
@@ -113,10 +117,10 @@ impl SegmentScan {
         segments: &[Arc<SegmentHandle>],
         asked: &Asked<'_>,
     ) -> Result<Vec<Arc<Part>>> {
-        let condition = pruning::condition(asked.filters);
+        let condition = Arc::new(pruning::condition(asked.filters));
         let bytes_before = self.counts.bytes.load(Ordering::Relaxed);
         let mut predicates = Predicates::default();
-        let mut parts: Vec<Arc<Part>> = Vec::new();
+        let mut candidates = Vec::new();
         for handle in segments {
             let row = handle.row();
             if !asked
@@ -134,12 +138,25 @@ impl SegmentScan {
             if !deletes.is_empty() {
                 filters.push(deletes::kept(&deletes, asked.table)?);
             }
-            let predicate = predicates.get(filters, asked)?;
-            let part = self
-                .part(handle, &condition, asked.range, predicate)
-                .await?;
-            parts.extend(part.map(Arc::new));
+            candidates.push((handle.clone(), predicates.get(filters, asked)?));
         }
+        let threads = asked.threads().min(candidates.len().div_ceil(FEW_SEGMENTS));
+        let mut parts: Vec<Arc<Part>> = if threads < 2 {
+            self.pruned(candidates, &condition, asked.range).await?
+        } else {
+            let mut tasks = JoinSet::new();
+            let each = candidates.len().div_ceil(threads);
+            for candidates in candidates.chunks(each) {
+                let (scan, candidates) = (self.clone(), candidates.to_vec());
+                let (condition, range) = (condition.clone(), asked.range);
+                tasks.spawn(async move { scan.pruned(candidates, &condition, range).await });
+            }
+            let mut parts = Vec::new();
+            while let Some(pruned) = tasks.join_next().await {
+                parts.extend(joined(pruned)?);
+            }
+            parts
+        };
         self.counts.plan(PlannedScan {
             segments: parts.len(),
             segments_total: segments.len(),
@@ -149,7 +166,26 @@ impl SegmentScan {
                 .sum(),
             index_bytes: self.counts.bytes.load(Ordering::Relaxed) - bytes_before,
         });
-        parts.sort_by_key(|part| Reverse(part.handle.row().max_timestamp_ns));
+        parts.sort_by(|one, other| {
+            let order = |part: &Part| Reverse(part.handle.row().max_timestamp_ns);
+            let times = order(one).cmp(&order(other));
+            times.then_with(|| one.path.cmp(&other.path))
+        });
+        Ok(parts)
+    }
+
+    /// What is left of segments that have a predicate each.
+    async fn pruned(
+        &self,
+        segments: Vec<(Arc<SegmentHandle>, Option<Arc<Predicate>>)>,
+        condition: &Condition,
+        range: TimeRange,
+    ) -> Result<Vec<Arc<Part>>> {
+        let mut parts = Vec::new();
+        for (handle, predicate) in segments {
+            let part = self.part(&handle, condition, range, predicate).await?;
+            parts.extend(part.map(Arc::new));
+        }
         Ok(parts)
     }
 
