@@ -141,9 +141,12 @@ impl Unit {
     /// Reads these rows.
     pub(super) fn read_rows(&self, reading: &Reading, rows: RowSet) -> UnitReader {
         let Part {
-            segment, source, ..
+            segment,
+            path,
+            source,
+            ..
         } = self.part.as_ref();
-        let mut pages = PageReader::new(segment, source, &reading.counts, self.row_group);
+        let mut pages = PageReader::new(segment, path, source, &reading.counts, self.row_group);
         let fields = reading.schema.fields().iter();
         UnitReader {
             columns: fields.map(|field| pages.column(field.name())).collect(),

@@ -19,7 +19,7 @@ use logmill_segment::{
 use tokio::sync::OnceCell;
 
 use super::Source;
-use super::reader::{ScanCounts, corrupt};
+use super::reader::ScanCounts;
 use crate::counts::Cells;
 
 /// Bytes that a rollup or the counts of values have in memory for each in the file, about.
@@ -48,7 +48,7 @@ pub(crate) struct PageTimes {
     pub(crate) max_ns: i64,
 }
 
-fn not_a_segment(path: &str, error: impl std::fmt::Display) -> DataFusionError {
+pub(super) fn not_a_segment(path: &str, error: impl std::fmt::Display) -> DataFusionError {
     DataFusionError::ParquetError(Box::new(ParquetError::General(format!("{path}: {error}"))))
 }
 
@@ -201,8 +201,12 @@ impl OpenSegment {
     }
 
     /// A column of a row group; none when no record of the segment has it.
-    pub(crate) fn chunk(&self, row_group: usize, column: &str) -> Result<Option<ColumnChunk<'_>>> {
-        self.file.column(row_group, column).map_err(corrupt)
+    pub(crate) fn chunk(
+        &self,
+        row_group: usize,
+        column: &str,
+    ) -> logmill_segment::Result<Option<ColumnChunk<'_>>> {
+        self.file.column(row_group, column)
     }
 
     /// Bytes in the file of some columns of a row group.

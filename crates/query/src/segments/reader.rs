@@ -14,6 +14,7 @@ use bytes::Bytes;
 use datafusion::common::{DataFusionError, Result};
 use logmill_segment::{GRANULE_ROWS, GranuleSet, Page};
 
+use super::open::not_a_segment;
 use super::{OpenSegment, Source};
 use crate::scan::Rows;
 
@@ -78,6 +79,8 @@ impl ScanCounts {
 /// Reads pages of some columns of a row group.
 pub(crate) struct PageReader {
     segment: Arc<OpenSegment>,
+    /// Of the segment, to be named where it is damaged.
+    path: Arc<str>,
     source: Source,
     counts: Arc<ScanCounts>,
     row_group: usize,
@@ -112,12 +115,14 @@ struct Wanted {
 impl PageReader {
     pub(crate) fn new(
         segment: &Arc<OpenSegment>,
+        path: &Arc<str>,
         source: &Source,
         counts: &Arc<ScanCounts>,
         row_group: usize,
     ) -> Self {
         Self {
             segment: segment.clone(),
+            path: path.clone(),
             source: source.clone(),
             counts: counts.clone(),
             row_group,
@@ -150,10 +155,14 @@ impl PageReader {
     /// Reads pages of columns, and their dictionaries, that were not read yet.
     pub(crate) async fn fetch(&mut self, columns: &[ColumnId], pages: &[usize]) -> Result<()> {
         let segment = self.segment.clone();
+        let corrupt = self.corrupt();
         let mut wanted = Vec::new();
         for id in columns {
             let column = self.columns.get(id.0).ok_or_else(not_ours)?;
-            let Some(chunk) = segment.chunk(self.row_group, &column.name)? else {
+            let Some(chunk) = segment
+                .chunk(self.row_group, &column.name)
+                .map_err(&corrupt)?
+            else {
                 continue;
             };
             let missing = pages.iter().filter(|page| {
@@ -165,7 +174,7 @@ impl PageReader {
                 wanted.push(Wanted {
                     column: *id,
                     page: Some(*page),
-                    range: chunk.page_range(*page).map_err(corrupt)?,
+                    range: chunk.page_range(*page).map_err(&corrupt)?,
                 });
             }
             let dictionary = chunk.dictionary_range();
@@ -189,8 +198,11 @@ impl PageReader {
             if let Some(page) = wanted.page {
                 column.pages.insert(page, State::Read(bytes));
                 self.count(page);
-            } else if let Some(chunk) = segment.chunk(self.row_group, &column.name)? {
-                column.dictionary = Some(chunk.dictionary(&bytes).map_err(corrupt)?);
+            } else if let Some(chunk) = segment
+                .chunk(self.row_group, &column.name)
+                .map_err(&corrupt)?
+            {
+                column.dictionary = Some(chunk.dictionary(&bytes).map_err(&corrupt)?);
             }
         }
         Ok(())
@@ -209,13 +221,17 @@ impl PageReader {
 
     /// A page that was fetched.
     pub(crate) fn page(&mut self, id: ColumnId, page: usize) -> Result<Page> {
+        let corrupt = self.corrupt();
         let column = self.columns.get_mut(id.0).ok_or_else(not_ours)?;
         let decoded = match column.pages.get(&page) {
             Some(State::Decoded(decoded)) => return Ok(decoded.clone()),
             Some(State::Read(bytes)) => {
-                let chunk = self.segment.chunk(self.row_group, &column.name)?;
+                let chunk = self
+                    .segment
+                    .chunk(self.row_group, &column.name)
+                    .map_err(&corrupt)?;
                 let chunk = chunk.ok_or_else(not_ours)?;
-                chunk.page(page, bytes).map_err(corrupt)?
+                chunk.page(page, bytes).map_err(&corrupt)?
             }
             None => {
                 let rows = self.segment.file().rows(self.row_group);
@@ -242,6 +258,7 @@ impl PageReader {
     ) -> Result<ArrayRef> {
         let decoded = self.page(id, page)?;
         let all = decoded.rows();
+        let corrupt = self.corrupt();
         let column = self.columns.get(id.0).ok_or_else(not_ours)?;
         let values = match decoded {
             Page::Nulls(_) => return Ok(new_null_array(wanted, rows.len())),
@@ -249,10 +266,13 @@ impl PageReader {
             Page::Keys(keys) => {
                 let keys = rows.of(&(Arc::new(keys) as ArrayRef))?;
                 let keys = Page::Keys(keys.as_primitive::<UInt32Type>().clone());
-                let chunk = self.segment.chunk(self.row_group, &column.name)?;
+                let chunk = self
+                    .segment
+                    .chunk(self.row_group, &column.name)
+                    .map_err(&corrupt)?;
                 let chunk = chunk.ok_or_else(not_ours)?;
                 let dictionary = column.dictionary.as_ref();
-                chunk.array(&keys, dictionary).map_err(corrupt)?
+                chunk.array(&keys, dictionary).map_err(&corrupt)?
             }
         };
         let values = match values.as_string_view_opt() {
@@ -262,6 +282,12 @@ impl PageReader {
         };
         let promoted = logmill_schema::promote(&values, &column.name, wanted);
         promoted.map_err(|error| DataFusionError::External(Box::new(error)))
+    }
+
+    /// What a damaged segment answers.
+    fn corrupt(&self) -> impl Fn(logmill_segment::Error) -> DataFusionError + use<> {
+        let path = self.path.clone();
+        move |error| not_a_segment(&path, error)
     }
 
     /// Forgets pages; not dictionaries.
@@ -274,9 +300,4 @@ impl PageReader {
 
 fn not_ours() -> DataFusionError {
     DataFusionError::Internal("a column that this reader does not have".to_owned())
-}
-
-/// What a damaged segment answers.
-pub(super) fn corrupt(error: logmill_segment::Error) -> DataFusionError {
-    DataFusionError::External(Box::new(error))
 }

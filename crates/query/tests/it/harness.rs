@@ -29,7 +29,7 @@ pub(crate) struct Row {
 pub(crate) struct Served {
     pub(crate) engine: Engine,
     pub(crate) store: Arc<Store>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 pub(crate) fn tenant() -> TenantId {
@@ -110,8 +110,13 @@ impl Served {
         Self {
             engine: Engine::new(store.clone(), limits, [7; 32]).unwrap(),
             store,
-            _folder: folder,
+            folder,
         }
+    }
+
+    /// Where the objects are.
+    pub(crate) fn objects_folder(&self) -> std::path::PathBuf {
+        self.folder.path().join("objects")
     }
 
     pub(crate) async fn append(&self, rows: &[Row]) {

@@ -1,13 +1,16 @@
 //! Segments of several row groups, in a remote store, with a cache too small for them, with attributes in the overflow
 //! column: answers are those of a look at every row, and little is read for them.
 
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampNanosecondArray};
 use arrow_schema::Schema;
-use logmill_model::{TimeRange, field};
-use logmill_query_api::{LogQuery, Order, QueryEngine, QueryLimits, Selection};
+use futures::StreamExt;
+use logmill_model::{ErrorKind, TimeRange, field};
+use logmill_query_api::{Error, LogQuery, Order, QueryEngine, QueryLimits, Selection, SqlQuery};
 use logmill_schema::ColumnType;
+use logmill_segment::SegmentFile;
 use logmill_store::{CompactionOptions, StoreOptions};
 
 use crate::harness::{DAY, Row, Served, tenant};
@@ -168,4 +171,50 @@ async fn attributes_in_the_overflow_column_are_found_by_its_tokens() {
     assert_eq!(found, of_kind.collect::<Vec<_>>());
     let (found, _) = served.sql("overflow_get(_overflow, 'kinds') = 'k3'").await;
     assert_eq!(found, [0; 0]);
+}
+
+/// A page that is not what was written is told with the segment's name; what is beside it is answered.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_page_is_named_and_others_are_read() {
+    for remote in [false, true] {
+        let served = Served::with(StoreOptions::default(), QueryLimits::default(), remote).await;
+        let rows: Vec<Row> = (0..20_000).map(row).collect();
+        served.append(&rows).await;
+        served.store.flush().await.unwrap();
+        let path = served.store.snapshot(&tenant()).segments[0]
+            .row()
+            .path
+            .clone();
+        let on_disk = served.objects_folder().join(&path);
+        let bytes = bytes::Bytes::from(std::fs::read(&on_disk).unwrap());
+        let file = SegmentFile::open(&bytes, bytes.len() as u64);
+        let file = file.unwrap().unwrap();
+        let page = file.column(0, "message").unwrap().unwrap();
+        let page = page.page_range(1).unwrap();
+        let disk = std::fs::OpenOptions::new().write(true).open(&on_disk);
+        let damage = [0x55; 100];
+        disk.unwrap().write_all_at(&damage, page.start).unwrap();
+        let ask = |sql: &str| {
+            let sql = sql.to_owned();
+            served.engine.sql(SqlQuery {
+                tenant: tenant(),
+                sql,
+                timeout_ms: None,
+            })
+        };
+        let mut answer = ask("SELECT length(message) FROM logs").await.unwrap();
+        let mut last = None;
+        while let Some(batch) = answer.batches.next().await {
+            last = Some(batch);
+        }
+        let error = last.unwrap().unwrap_err();
+        let Error::Engine { kind, message } = &error else {
+            panic!("{error:?}");
+        };
+        assert_eq!(*kind, ErrorKind::Corrupt, "{message}");
+        assert!(message.contains(&path), "{message}");
+        assert!(message.contains("column message: page 1: "), "{message}");
+        let (numbers, _) = served.sql("n % 2 = 0").await;
+        assert_eq!(numbers.len(), 10_000);
+    }
 }

@@ -77,11 +77,6 @@ fn fault(column: &str, what: &str) -> Error {
 }
 
 impl ColumnChunk<'_> {
-    /// Bytes of all pages in the file.
-    pub fn bytes(&self) -> u64 {
-        self.chunk.byte_range().1
-    }
-
     /// Whether the values are texts.
     pub fn is_text(&self) -> bool {
         self.values == Values::Text
@@ -149,11 +144,6 @@ impl ColumnChunk<'_> {
         let nullable = self.chunk.column_descr().max_def_level() > 0;
         let values = self.values.page(bytes, self.rows(page), nullable);
         values.map_err(|what| self.fault(Some(page), what))
-    }
-
-    /// What a page has if [`ColumnChunk::is_null`] says so.
-    pub fn null_page(&self, page: usize) -> Page {
-        Page::Nulls(self.rows(page))
     }
 
     /// A page's values, those of keys from the dictionary.

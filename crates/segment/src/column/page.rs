@@ -6,11 +6,11 @@ use std::sync::Arc;
 use arrow_array::builder::make_view;
 use arrow_array::types::{Float64Type, Int64Type, TimestampNanosecondType};
 use arrow_array::{
-    Array, ArrayRef, ArrowPrimitiveType, BooleanArray, PrimitiveArray, StringViewArray,
-    TimestampNanosecondArray, UInt32Array, new_null_array,
+    ArrayRef, ArrowPrimitiveType, BooleanArray, PrimitiveArray, StringViewArray, UInt32Array,
+    new_null_array,
 };
 use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, ScalarBuffer};
-use arrow_schema::DataType;
+use arrow_schema::{DataType, TimeUnit};
 use zstd::bulk::Decompressor;
 
 use super::header::{Data, Header, Kind};
@@ -70,10 +70,7 @@ impl Values {
             Self::Integer => DataType::Int64,
             Self::Float => DataType::Float64,
             Self::Boolean => DataType::Boolean,
-            Self::Time(_) => TimestampNanosecondArray::from(vec![0])
-                .with_timezone("UTC")
-                .data_type()
-                .clone(),
+            Self::Time(_) => DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into())),
         }
     }
 
