@@ -19,8 +19,6 @@ pub(super) struct Groups {
     texts: String,
     /// The number of a group and 1, at the place that its hash says or after it; 0 is none. At least half of them are.
     slots: Vec<u32>,
-    /// Rows without a text.
-    pub(super) nulls: u64,
 }
 
 /// One text; all that is looked up of it stands together.
@@ -40,41 +38,10 @@ impl Groups {
         self.groups.len()
     }
 
-    /// Counts a text for each row.
-    pub(super) fn add(&mut self, texts: &StringViewArray) {
-        self.nulls += texts.null_count() as u64;
+    /// Adds other groups.
+    pub(super) fn merge(&mut self, other: &Self) {
         let mut together: Vec<Rows<'_>> = Vec::with_capacity(TOGETHER);
-        let mut before = None;
-        for (row, view) in texts.views().iter().enumerate() {
-            if texts.is_null(row) {
-                continue;
-            }
-            // The text of the row before is not looked up again.
-            if let (true, Some((_, _, rows))) = (before == Some(*view), together.last_mut()) {
-                *rows += 1;
-                continue;
-            }
-            before = Some(*view);
-            if together.len() == TOGETHER {
-                self.count(&together);
-                together.clear();
-            }
-            let text = texts.value(row);
-            together.push((xxh3_128(text.as_bytes()), text, 1));
-        }
-        self.count(&together);
-    }
-
-    /// Makes room for so many groups.
-    pub(super) fn reserve(&mut self, groups: usize) {
-        self.groups.reserve(groups);
-        self.grow_to((groups * 2).next_power_of_two());
-    }
-
-    /// Adds those groups of another that `is_wanted` says by their hashes.
-    pub(super) fn merge(&mut self, other: &Self, is_wanted: impl Fn(u128) -> bool) {
-        let mut together: Vec<Rows<'_>> = Vec::with_capacity(TOGETHER);
-        for group in other.iter().filter(|(hash, _, _)| is_wanted(*hash)) {
+        for group in other.iter() {
             if together.len() == TOGETHER {
                 self.count(&together);
                 together.clear();
@@ -164,6 +131,70 @@ impl Groups {
     }
 }
 
+/// What one thread counted: as many parts of all texts, by their hashes, as there are threads to merge them.
+#[derive(Debug)]
+pub(super) struct Counted {
+    parts: Vec<Groups>,
+    /// Rows without a text.
+    pub(super) nulls: u64,
+}
+
+impl Counted {
+    pub(super) fn new(parts: usize) -> Self {
+        let mut groups = Vec::new();
+        groups.resize_with(parts.max(1), Groups::default);
+        Self {
+            parts: groups,
+            nulls: 0,
+        }
+    }
+
+    /// Counts a text for each row.
+    pub(super) fn add(&mut self, texts: &StringViewArray) {
+        self.nulls += texts.null_count() as u64;
+        let mut together: Vec<Vec<Rows<'_>>> = Vec::new();
+        together.resize_with(self.parts.len(), || Vec::with_capacity(TOGETHER));
+        let mut before: Option<(u128, usize)> = None;
+        for (row, view) in texts.views().iter().enumerate() {
+            if texts.is_null(row) {
+                continue;
+            }
+            // The text of the row before is not looked up again.
+            if let Some((known, part)) = before
+                && known == *view
+                && let Some((_, _, rows)) = together.get_mut(part).and_then(|some| some.last_mut())
+            {
+                *rows += 1;
+                continue;
+            }
+            let text = texts.value(row);
+            let hash = xxh3_128(text.as_bytes());
+            // The highest bits: the lowest say the slot.
+            let part = ((hash >> 96) as usize * self.parts.len()) >> 32;
+            before = Some((*view, part));
+            if let (Some(groups), Some(some)) = (self.parts.get_mut(part), together.get_mut(part)) {
+                if some.len() == TOGETHER {
+                    groups.count(some);
+                    some.clear();
+                }
+                some.push((hash, text, 1));
+            }
+        }
+        for (groups, some) in self.parts.iter_mut().zip(&together) {
+            groups.count(some);
+        }
+    }
+
+    pub(super) fn into_parts(self) -> Vec<Groups> {
+        self.parts
+    }
+
+    /// Bytes in memory.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.parts.iter().map(Groups::memory_bytes).sum()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
@@ -171,8 +202,8 @@ mod tests {
     use super::*;
 
     /// Texts of some rows, in arrays of some rows each.
-    fn counted(rows: usize, distinct: usize) -> Groups {
-        let mut groups = Groups::default();
+    fn counted(rows: usize, distinct: usize, parts: usize) -> Counted {
+        let mut groups = Counted::new(parts);
         let rows: Vec<usize> = (0..rows).collect();
         for rows in rows.chunks(1_000) {
             let text = |row: &usize| {
@@ -185,11 +216,11 @@ mod tests {
 
     #[test]
     fn few_and_many_are_counted_and_merged() {
-        for distinct in [1, 7, 1_000, 100_001] {
+        for (distinct, parts) in [(1, 1), (7, 2), (1_000, 3), (100_001, 2)] {
             let rows = 300_000;
-            let threads = [counted(rows, distinct), counted(rows, 3)];
-            assert!(threads[0].memory_bytes() > 0);
-            assert_eq!(threads[0].nulls as usize, rows.div_ceil(10));
+            let (one, other) = (counted(rows, distinct, parts), counted(rows, 3, parts));
+            assert!(one.memory_bytes() > 0);
+            assert_eq!(one.nulls as usize, rows.div_ceil(10));
             let mut expected: HashMap<String, u64> = HashMap::new();
             for (row, distinct) in (0..rows).flat_map(|row| [(row, distinct), (row, 3)]) {
                 if !row.is_multiple_of(10) {
@@ -198,12 +229,9 @@ mod tests {
                 }
             }
             let mut found = HashMap::new();
-            for half in 0..2 {
-                let mut merged = Groups::default();
-                merged.reserve(distinct / 3);
-                for thread in &threads {
-                    merged.merge(thread, |hash| hash % 2 == half);
-                }
+            let others = other.into_parts();
+            for (mut merged, other) in one.into_parts().into_iter().zip(others) {
+                merged.merge(&other);
                 for (hash, text, count) in merged.iter() {
                     assert_eq!(hash, xxh3_128(text.as_bytes()));
                     assert!(found.insert(text.to_owned(), count).is_none());

@@ -33,7 +33,7 @@ use futures::{StreamExt, TryStreamExt};
 use tokio::task::JoinSet;
 
 use crate::functions::{self, HASH};
-use groups::Groups;
+use groups::{Counted, Groups};
 
 /// Rows of an answer's batch.
 const BATCH_ROWS: usize = 8_192;
@@ -231,22 +231,31 @@ impl Counting {
         let mut tasks = JoinSet::new();
         for thread in 0..partitions {
             let rows = self.input.execute(thread, self.context.clone())?;
-            tasks.spawn(count(rows, self.text.clone(), self.context.clone()));
+            let counted = Counted::new(partitions);
+            tasks.spawn(count(
+                rows,
+                self.text.clone(),
+                counted,
+                self.context.clone(),
+            ));
         }
-        let (mut threads, mut memory) = (Vec::new(), Vec::new());
+        let (mut nulls, mut memory) = (0, Vec::with_capacity(partitions));
+        // Of each part, what each thread counted.
+        let mut parts: Vec<Vec<Groups>> = Vec::new();
+        parts.resize_with(partitions, Vec::new);
         while let Some(done) = tasks.join_next().await {
-            let (groups, reserved): (Groups, MemoryReservation) = crate::scan::joined(done)?;
-            // They are merged to others, and the answer has each once more.
-            reserved.try_resize(3 * groups.memory_bytes())?;
-            threads.push(groups);
+            let (counted, reserved): (Counted, MemoryReservation) = crate::scan::joined(done)?;
+            // The answer has every group once more.
+            reserved.try_resize(2 * counted.memory_bytes())?;
             memory.push(reserved);
+            nulls += counted.nulls;
+            for (part, groups) in parts.iter_mut().zip(counted.into_parts()) {
+                part.push(groups);
+            }
         }
-        let nulls: u64 = threads.iter().map(|groups| groups.nulls).sum();
-        let threads: Arc<[Groups]> = threads.into();
         let mut tasks = JoinSet::new();
-        for part in 0..partitions {
-            let part = (part as u64, partitions as u64);
-            tasks.spawn(merge(threads.clone(), part, self.schema.clone()));
+        for part in parts {
+            tasks.spawn(merge(part, self.schema.clone()));
         }
         let mut batches = Vec::new();
         while let Some(done) = tasks.join_next().await {
@@ -266,29 +275,24 @@ impl Counting {
 async fn count(
     mut rows: SendableRecordBatchStream,
     text: Arc<dyn PhysicalExpr>,
+    mut counted: Counted,
     context: Arc<TaskContext>,
-) -> Result<(Groups, MemoryReservation)> {
+) -> Result<(Counted, MemoryReservation)> {
     let memory = MemoryConsumer::new("CountByText").register(context.memory_pool());
-    let mut groups = Groups::default();
     while let Some(batch) = rows.try_next().await? {
         let texts = text.evaluate(&batch)?.into_array(batch.num_rows())?;
-        groups.add(texts.as_string_view());
-        memory.try_resize(groups.memory_bytes())?;
+        counted.add(texts.as_string_view());
+        memory.try_resize(counted.memory_bytes())?;
     }
-    Ok((groups, memory))
+    Ok((counted, memory))
 }
 
-/// Merges one of so many parts of what all threads counted to rows of the answer.
-async fn merge(
-    threads: Arc<[Groups]>,
-    (part, parts): (u64, u64),
-    schema: SchemaRef,
-) -> Result<Vec<RecordBatch>> {
-    let mut all = Groups::default();
-    let most = threads.iter().map(Groups::len).max().unwrap_or(0);
-    all.reserve(most / parts as usize);
-    for groups in threads.iter() {
-        all.merge(groups, |hash| (hash >> 64) as u64 % parts == part);
+/// Merges what threads counted of one part to rows of the answer.
+async fn merge(mut threads: Vec<Groups>, schema: SchemaRef) -> Result<Vec<RecordBatch>> {
+    threads.sort_unstable_by_key(Groups::len);
+    let mut all = threads.pop().unwrap_or_default();
+    for groups in threads {
+        all.merge(&groups);
         // Here the query can be stopped.
         tokio::task::yield_now().await;
     }

@@ -174,7 +174,7 @@ impl Question {
                     }
                     return Ok(());
                 }
-                Page::Keys(keys) if self.knows_values(pages.dictionary(column), asked) => {
+                Page::Keys(keys) if self.knows_values(pages.dictionary(column), &keys, asked) => {
                     let keys = granule.rows.of(&(Arc::new(keys) as ArrayRef))?;
                     let matches = self.of_keys(keys.as_primitive())?;
                     granule.keep(&matches);
@@ -204,8 +204,14 @@ impl Question {
         Ok(*self.of_none.insert(answer.value(0)))
     }
 
-    /// Whether the answers for all values of a dictionary are known: they are asked for unless the rows are fewer.
-    fn knows_values(&mut self, dictionary: Option<&ArrayRef>, asked: usize) -> bool {
+    /// Whether the answers for the values of a dictionary at these places are known: all of them are asked for unless the
+    /// rows are fewer. No answer is known for a place that a damaged page makes up.
+    fn knows_values(
+        &mut self,
+        dictionary: Option<&ArrayRef>,
+        keys: &UInt32Array,
+        asked: usize,
+    ) -> bool {
         if let OfValues::Unasked = self.of_values
             && let Some(dictionary) = dictionary.filter(|values| values.len() <= asked)
         {
@@ -214,7 +220,11 @@ impl Question {
                 Err(_) => OfValues::Failed,
             };
         }
-        matches!(self.of_values, OfValues::Known(_))
+        let OfValues::Known(answers) = &self.of_values else {
+            return false;
+        };
+        let largest = keys.values().iter().max();
+        largest.is_none_or(|largest| (*largest as usize) < answers.len())
     }
 
     fn ask_values(&self, dictionary: &ArrayRef) -> Result<Vec<bool>> {

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_schema::SchemaRef;
@@ -20,6 +21,9 @@ const UNIT_GRANULES: usize = 32;
 
 /// Every plan above takes its time for a batch: one of fewer rows has those of the next granules too.
 const BATCH_ROWS_MIN: usize = GRANULE_ROWS / 4;
+
+/// So long a unit keeps the thread, and until the granule is through that it is at.
+const PAUSE_AFTER: Duration = Duration::from_millis(1);
 
 /// A segment of which something is to be read.
 #[derive(Debug)]
@@ -87,6 +91,22 @@ pub(crate) struct UnitReader {
     /// All that were found, to be known the next time.
     learn: Option<(MatchKey, RowSet)>,
     matches: Arc<MatchCache>,
+    pause: Pause,
+}
+
+/// When the thread was given up last, if it was.
+#[derive(Default)]
+struct Pause(Option<Instant>);
+
+impl Pause {
+    /// Gives the thread up, as what takes long has to from time to time: others wait for it, and here a query can be
+    /// stopped. It takes as long as decoding some hundred values, and is not done for every granule.
+    async fn if_due(&mut self) {
+        if self.0.is_none_or(|last| last.elapsed() >= PAUSE_AFTER) {
+            tokio::task::yield_now().await;
+            self.0 = Some(Instant::now());
+        }
+    }
 }
 
 impl Unit {
@@ -158,6 +178,7 @@ impl Unit {
             found: VecDeque::new(),
             learn: None,
             matches: reading.matches.clone(),
+            pause: Pause::default(),
         }
     }
 
@@ -218,16 +239,13 @@ impl UnitReader {
         let page_numbers = |granules: &[GranuleRows]| -> Vec<usize> {
             granules.iter().map(|granule| granule.page).collect()
         };
-        // Here a query can be stopped.
-        tokio::task::yield_now().await;
+        self.pause.if_due().await;
         for question in &mut self.questions {
             let pages = page_numbers(&granules);
             self.pages.fetch(&question.columns, &pages).await?;
             for granule in &mut granules {
                 question.leave(granule, &mut self.pages, self.rows)?;
-                if many > 1 {
-                    tokio::task::yield_now().await;
-                }
+                self.pause.if_due().await;
             }
             granules.retain(|granule| granule.rows.len() > 0);
         }

@@ -13,9 +13,7 @@ use datafusion::parquet::file::metadata::ParquetMetaData;
 use datafusion::parquet::file::page_index::column_index::ColumnIndexMetaData;
 use logmill_model::field;
 use logmill_schema::ColumnType;
-use logmill_segment::{
-    BlockLocation, ColumnChunk, Newest, Rollup, SegmentFile, TokenIndex, ValueCounts,
-};
+use logmill_segment::{BlockLocation, Newest, Rollup, SegmentFile, TokenIndex, ValueCounts};
 use tokio::sync::OnceCell;
 
 use super::Source;
@@ -198,15 +196,6 @@ impl OpenSegment {
         (self.file.parquet().memory_size() + self.columns.len() * 64)
             .saturating_add(index)
             .saturating_add(blocks.saturating_mul(MEMORY_PER_BYTE))
-    }
-
-    /// A column of a row group; none when no record of the segment has it.
-    pub(crate) fn chunk(
-        &self,
-        row_group: usize,
-        column: &str,
-    ) -> logmill_segment::Result<Option<ColumnChunk<'_>>> {
-        self.file.column(row_group, column)
     }
 
     /// Bytes in the file of some columns of a row group.

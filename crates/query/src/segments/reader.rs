@@ -92,6 +92,8 @@ pub(crate) struct PageReader {
 /// A column as far as it was read.
 struct Column {
     name: String,
+    /// None when the segment lacks it.
+    place: Option<usize>,
     dictionary: Option<ArrayRef>,
     pages: BTreeMap<usize, State>,
 }
@@ -145,6 +147,7 @@ impl PageReader {
         ColumnId(known.unwrap_or_else(|| {
             self.columns.push(Column {
                 name: name.to_owned(),
+                place: self.segment.file().column_place(name),
                 dictionary: None,
                 pages: BTreeMap::new(),
             });
@@ -159,12 +162,11 @@ impl PageReader {
         let mut wanted = Vec::new();
         for id in columns {
             let column = self.columns.get(id.0).ok_or_else(not_ours)?;
-            let Some(chunk) = segment
-                .chunk(self.row_group, &column.name)
-                .map_err(&corrupt)?
-            else {
+            let Some(place) = column.place else {
                 continue;
             };
+            let chunk = segment.file().column_at(self.row_group, place);
+            let chunk = chunk.map_err(&corrupt)?;
             let missing = pages.iter().filter(|page| {
                 let known = column.pages.contains_key(*page);
                 !known && !chunk.is_null(**page)
@@ -198,11 +200,10 @@ impl PageReader {
             if let Some(page) = wanted.page {
                 column.pages.insert(page, State::Read(bytes));
                 self.count(page);
-            } else if let Some(chunk) = segment
-                .chunk(self.row_group, &column.name)
-                .map_err(&corrupt)?
-            {
-                column.dictionary = Some(chunk.dictionary(&bytes).map_err(&corrupt)?);
+            } else if let Some(place) = column.place {
+                let chunk = segment.file().column_at(self.row_group, place);
+                let dictionary = chunk.and_then(|chunk| chunk.dictionary(&bytes));
+                column.dictionary = Some(dictionary.map_err(&corrupt)?);
             }
         }
         Ok(())
@@ -214,7 +215,11 @@ impl PageReader {
         if granules.contains(&granule) && !self.seen.contains(granule) {
             self.seen.insert(granule);
             let before = page * GRANULE_ROWS;
-            let rows = self.segment.file().rows(self.row_group) - before;
+            let rows = self
+                .segment
+                .file()
+                .rows(self.row_group)
+                .saturating_sub(before);
             self.counts.add(rows.min(GRANULE_ROWS) as u64, 1);
         }
     }
@@ -223,17 +228,14 @@ impl PageReader {
     pub(crate) fn page(&mut self, id: ColumnId, page: usize) -> Result<Page> {
         let corrupt = self.corrupt();
         let column = self.columns.get_mut(id.0).ok_or_else(not_ours)?;
-        let decoded = match column.pages.get(&page) {
-            Some(State::Decoded(decoded)) => return Ok(decoded.clone()),
-            Some(State::Read(bytes)) => {
-                let chunk = self
-                    .segment
-                    .chunk(self.row_group, &column.name)
-                    .map_err(&corrupt)?;
-                let chunk = chunk.ok_or_else(not_ours)?;
-                chunk.page(page, bytes).map_err(&corrupt)?
+        let decoded = match (column.pages.get(&page), column.place) {
+            (Some(State::Decoded(decoded)), _) => return Ok(decoded.clone()),
+            (Some(State::Read(bytes)), Some(place)) => {
+                let chunk = self.segment.file().column_at(self.row_group, place);
+                let decoded = chunk.and_then(|chunk| chunk.page(page, bytes));
+                decoded.map_err(&corrupt)?
             }
-            None => {
+            _ => {
                 let rows = self.segment.file().rows(self.row_group);
                 let rows = rows.saturating_sub(page * GRANULE_ROWS);
                 return Ok(Page::Nulls(rows.min(GRANULE_ROWS)));
@@ -266,13 +268,11 @@ impl PageReader {
             Page::Keys(keys) => {
                 let keys = rows.of(&(Arc::new(keys) as ArrayRef))?;
                 let keys = Page::Keys(keys.as_primitive::<UInt32Type>().clone());
-                let chunk = self
-                    .segment
-                    .chunk(self.row_group, &column.name)
-                    .map_err(&corrupt)?;
-                let chunk = chunk.ok_or_else(not_ours)?;
+                let place = column.place.ok_or_else(not_ours)?;
+                let chunk = self.segment.file().column_at(self.row_group, place);
                 let dictionary = column.dictionary.as_ref();
-                chunk.array(&keys, dictionary).map_err(&corrupt)?
+                let values = chunk.and_then(|chunk| chunk.array(&keys, dictionary));
+                values.map_err(&corrupt)?
             }
         };
         let values = match values.as_string_view_opt() {

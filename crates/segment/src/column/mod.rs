@@ -34,12 +34,26 @@ pub struct ColumnChunk<'a> {
 impl SegmentFile {
     /// A column of a row group; none when no record of the segment has it.
     pub fn column(&self, row_group: usize, name: &str) -> Result<Option<ColumnChunk<'_>>> {
+        let place = self.column_place(name);
+        place.map(|at| self.column_at(row_group, at)).transpose()
+    }
+
+    /// The place of a column in every row group; none when no record of the segment has it.
+    pub fn column_place(&self, name: &str) -> Option<usize> {
+        let columns = self.parquet().file_metadata().schema_descr().columns();
+        columns
+            .iter()
+            .position(|column| column.path().parts() == [name])
+    }
+
+    /// The column at a place of a row group.
+    pub fn column_at(&self, row_group: usize, at: usize) -> Result<ColumnChunk<'_>> {
         let parquet: &ParquetMetaData = self.parquet();
         let chunks = parquet.row_group(row_group).columns();
-        let named = |chunk: &ColumnChunkMetaData| chunk.column_path().parts() == [name];
-        let Some(at) = chunks.iter().position(named) else {
-            return Ok(None);
-        };
+        let name = chunks
+            .get(at)
+            .and_then(|chunk| chunk.column_path().parts().first());
+        let name = name.map_or("", String::as_str);
         let offsets = parquet
             .offset_index()
             .and_then(|index| index.get(row_group)?.get(at));
@@ -60,7 +74,7 @@ impl SegmentFile {
             Type::BOOLEAN => Values::Boolean,
             other => return Err(fault(name, &format!("its values are of type {other}"))),
         };
-        Ok(Some(ColumnChunk {
+        Ok(ColumnChunk {
             chunk,
             index: parquet
                 .column_index()
@@ -68,7 +82,7 @@ impl SegmentFile {
             offsets,
             values,
             rows: self.rows(row_group),
-        }))
+        })
     }
 }
 
