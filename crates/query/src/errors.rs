@@ -25,6 +25,9 @@ impl From<TooMuch> for DataFusionError {
 /// Translates an error of planning or running a query.
 pub(crate) fn translate(error: &DataFusionError, memory_limit: u64) -> Error {
     let root = error.find_root();
+    if let Some(error) = regex_error(&root.to_string()) {
+        return error;
+    }
     match root {
         DataFusionError::SQL(parser, _) => syntax(&parser.to_string()),
         DataFusionError::ResourcesExhausted(message) => Error::ResourceExhausted(format!(
@@ -70,6 +73,34 @@ pub(crate) fn translate(error: &DataFusionError, memory_limit: u64) -> Error {
             message: other.to_string(),
         },
     }
+}
+
+/// What is wrong with a regular expression. The engine says it as a fault of its own, in several ways, with the words of
+/// `regex`: that the expression is too large, or a drawing of where it is none.
+fn regex_error(text: &str) -> Option<Error> {
+    let too_big = ["CompiledTooBig(", "Compiled regex exceeds size limit of "];
+    let too_big = too_big.iter().find_map(|mark| text.split_once(mark));
+    if let Some((_, rest)) = too_big {
+        let limit: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        return Some(Error::ResourceExhausted(format!(
+            "a regular expression needs more than {limit} bytes once it is compiled"
+        )));
+    }
+    let (_, drawing) = text.split_once("regex parse error:\n")?;
+    let mut lines = drawing.lines();
+    let (pattern, mark) = (lines.next()?, lines.next()?);
+    let what = lines.find_map(|line| line.strip_prefix("error: "))?;
+    // Both lines are indented by the same four characters; those of an expression of several lines have numbers.
+    let place = match (pattern.strip_prefix("    "), mark.find('^')) {
+        (Some(pattern), Some(at)) if at >= 4 => {
+            format!(", at character {} of {pattern}", at - 3)
+        }
+        _ => String::new(),
+    };
+    Some(Error::Invalid {
+        code: "invalid_query",
+        message: format!("this is no regular expression: {what}{place}"),
+    })
 }
 
 /// A parser's message has the position in its text: `… at Line: 2, Column: 17`.

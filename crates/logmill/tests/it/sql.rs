@@ -238,3 +238,41 @@ fn a_client_that_goes_away_stops_its_query() {
     drop(connection);
     running(0.0);
 }
+
+#[test]
+fn what_is_wrong_with_a_regular_expression_is_told() {
+    let data = Data::new();
+    let server = data.serve();
+    filled(&server);
+    let ask = |condition: &str| {
+        let query = format!("SELECT count(*) FROM logs WHERE {condition}");
+        server.try_sql(&query)
+    };
+    for condition in [
+        "message ~ 'one (two'",
+        "message !~* 'one (two'",
+        "regexp_like(message, 'one (two')",
+        "matches(message, 'one (two')",
+        "regexp_like(message, 'one (two', 'i')",
+        "regexp_replace(message, 'one (two', '') = 'x'",
+        "message ~ concat('one (two', service)",
+    ] {
+        let error = ask(condition).error(400, "invalid_query");
+        let expected = "this is no regular expression: unclosed group, at character ";
+        assert!(error.contains(expected), "{condition}: {error}");
+    }
+    let error = ask("message ~ 'one (two'").error(400, "invalid_query");
+    assert!(error.ends_with("at character 5 of one (two"), "{error}");
+    for condition in [
+        "message ~ '(a{1,1000}){1,1000}'",
+        "regexp_like(message, '(a{1,1000}){1,1000}')",
+        "regexp_replace(message, '(a{1,1000}){1,1000}', '') = 'x'",
+    ] {
+        let error = ask(condition).error(422, "resource_exhausted");
+        assert!(
+            error.contains("needs more than 10485760 bytes"),
+            "{condition}: {error}"
+        );
+    }
+    assert_eq!(server.count(), 3);
+}
