@@ -22,6 +22,11 @@ impl From<TooMuch> for DataFusionError {
     }
 }
 
+/// What only a fault of ours can bring about.
+pub(crate) fn internal(problem: &str) -> DataFusionError {
+    DataFusionError::Internal(problem.to_owned())
+}
+
 /// Translates an error of planning or running a query.
 pub(crate) fn translate(error: &DataFusionError, memory_limit: u64) -> Error {
     let root = error.find_root();

@@ -13,7 +13,7 @@ mod whole;
 use std::sync::Arc;
 use std::time::Instant;
 
-use datafusion::common::{DataFusionError, Result};
+use datafusion::common::Result;
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
@@ -30,6 +30,7 @@ use logmill_store::Snapshot;
 use tracing::Instrument;
 
 use crate::engine::{Inner, check_limit};
+use crate::errors::internal;
 use crate::session::Session;
 use crate::stats::stats;
 
@@ -81,10 +82,6 @@ fn unknown_field(name: &str) -> String {
 /// A count as a column of Arrow has it.
 fn count_of(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
-}
-
-fn internal(problem: &str) -> DataFusionError {
-    DataFusionError::Internal(problem.to_owned())
 }
 
 impl Inner {

@@ -3,7 +3,6 @@
 use std::io::Write;
 use std::net::TcpStream;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -35,17 +34,6 @@ fn begin(server: &Server, query: &str) -> TcpStream {
     )
     .unwrap();
     connection
-}
-
-fn becomes(server: &Server, metric: &str, expected: f64) {
-    let begun = Instant::now();
-    while server.metric(metric) != expected {
-        assert!(
-            begun.elapsed() < Duration::from_secs(60),
-            "{metric} is not {expected}"
-        );
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 #[test]
@@ -86,9 +74,9 @@ fn queues_have_bounds_and_who_goes_away_leaves_them() {
         .setting("QUERY__MAX_QUEUED", 1);
     let server = data.serve();
     let runs = begin(&server, ENDLESS);
-    becomes(&server, "logmill_queries_running", 1.0);
+    server.becomes("logmill_queries_running", 1.0);
     let waits = begin(&server, "SELECT 1");
-    becomes(&server, "logmill_queries_waiting", 1.0);
+    server.becomes("logmill_queries_waiting", 1.0);
     let refused = server.try_sql("SELECT 1");
     let message = refused.error(429, "too_many_queries");
     assert!(message.contains("query.max_queued"), "{message}");
@@ -96,15 +84,15 @@ fn queues_have_bounds_and_who_goes_away_leaves_them() {
     let page = server.get("/facets");
     page.error(429, "too_many_queries");
     drop(waits);
-    becomes(&server, "logmill_queries_waiting", 0.0);
+    server.becomes("logmill_queries_waiting", 0.0);
     let brief = json!({"query": "SELECT 1", "timeout_ms": 100});
     let message = server.post_json("/sql", &brief).error(422, "query_timeout");
     assert!(message.contains("never ran"), "{message}");
     std::thread::scope(|scope| {
         let next = scope.spawn(|| server.sql("SELECT 1"));
-        becomes(&server, "logmill_queries_waiting", 1.0);
+        server.becomes("logmill_queries_waiting", 1.0);
         drop(runs);
         assert_eq!(next.join().unwrap(), [[json!(1)]]);
     });
-    becomes(&server, "logmill_queries_running", 0.0);
+    server.becomes("logmill_queries_running", 0.0);
 }

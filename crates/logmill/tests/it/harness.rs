@@ -300,6 +300,18 @@ impl Server {
         self.try_post("/sql", &headers, body.to_string().as_bytes())
     }
 
+    /// Waits until a metric has a value.
+    pub(crate) fn becomes(&self, metric: &str, expected: f64) {
+        let begun = Instant::now();
+        while self.metric(metric) != expected {
+            assert!(
+                begun.elapsed() < Duration::from_secs(60),
+                "{metric} is not {expected}"
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// A process among many catches up first.
     fn becomes_ready(&self) {
         let begun = Instant::now();

@@ -177,10 +177,10 @@ fn queries_wait_for_their_turn_like_all_others() {
     let data = open().setting("QUERY__MAX_CONCURRENT", 1);
     let server = data.serve();
     let mut client = endless(&server);
-    becomes(&server, "logmill_queries_running", 1.0);
+    server.becomes("logmill_queries_running", 1.0);
     std::thread::scope(|scope| {
         let waits = scope.spawn(|| told(&server, "SELECT 1"));
-        becomes(&server, "logmill_queries_waiting", 1.0);
+        server.becomes("logmill_queries_waiting", 1.0);
         client.kill().unwrap();
         client.wait().unwrap();
         assert_eq!(waits.join().unwrap().trim(), "1");
@@ -192,23 +192,12 @@ fn a_client_that_is_killed_stops_its_query() {
     let data = open();
     let server = data.serve();
     let mut client = endless(&server);
-    becomes(&server, "logmill_queries_running", 1.0);
+    server.becomes("logmill_queries_running", 1.0);
     assert_eq!(server.metric("logmill_pg_connections"), 1.0);
     client.kill().unwrap();
     client.wait().unwrap();
-    becomes(&server, "logmill_queries_running", 0.0);
-    becomes(&server, "logmill_pg_connections", 0.0);
-}
-
-fn becomes(server: &Server, metric: &str, expected: f64) {
-    let begun = Instant::now();
-    while server.metric(metric) != expected {
-        assert!(
-            begun.elapsed() < Duration::from_secs(60),
-            "{metric} is not {expected}"
-        );
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    server.becomes("logmill_queries_running", 0.0);
+    server.becomes("logmill_pg_connections", 0.0);
 }
 
 #[test]
@@ -359,7 +348,7 @@ fn a_password_is_a_key_and_a_database_a_tenant() {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    becomes(&server, "logmill_pg_connections", 1.0);
+    server.becomes("logmill_pg_connections", 1.0);
     on_catalog(&data, &["key", "revoke", id_of(&acme)]);
     let output = client.wait_with_output().unwrap();
     assert!(output.status.success(), "{output:?}");
@@ -427,7 +416,7 @@ fn connections_are_bounded_and_end_with_the_server() {
             .unwrap()
     };
     let clients = [idle(), idle()];
-    becomes(&server, "logmill_pg_connections", 2.0);
+    server.becomes("logmill_pg_connections", 2.0);
     let refused = psql(&connection, &["-c", "SELECT 1"]);
     assert!(
         text_of(&refused.stderr).contains("pg.connections_max"),

@@ -42,13 +42,18 @@ impl Groups {
     pub(super) fn merge(&mut self, other: &Self) {
         let mut together: Vec<Rows<'_>> = Vec::with_capacity(TOGETHER);
         for group in other.iter() {
-            if together.len() == TOGETHER {
-                self.count(&together);
-                together.clear();
-            }
-            together.push(group);
+            self.put(group, &mut together);
         }
         self.count(&together);
+    }
+
+    /// Has rows wait; those that wait already are counted when they are many.
+    fn put<'a>(&mut self, rows: Rows<'a>, together: &mut Vec<Rows<'a>>) {
+        if together.len() == TOGETHER {
+            self.count(together);
+            together.clear();
+        }
+        together.push(rows);
     }
 
     /// All groups.
@@ -173,11 +178,7 @@ impl Counted {
             let part = ((hash >> 96) as usize * self.parts.len()) >> 32;
             before = Some((*view, part));
             if let (Some(groups), Some(some)) = (self.parts.get_mut(part), together.get_mut(part)) {
-                if some.len() == TOGETHER {
-                    groups.count(some);
-                    some.clear();
-                }
-                some.push((hash, text, 1));
+                groups.put((hash, text, 1), some);
             }
         }
         for (groups, some) in self.parts.iter_mut().zip(&together) {

@@ -32,6 +32,7 @@ use datafusion::physical_plan::{
 use futures::{StreamExt, TryStreamExt};
 use tokio::task::JoinSet;
 
+use crate::errors::internal;
 use crate::functions::{self, HASH};
 use groups::{Counted, Groups};
 
@@ -335,8 +336,4 @@ impl Rows {
         ];
         Ok(RecordBatch::try_new(schema.clone(), columns)?)
     }
-}
-
-fn internal(problem: &str) -> DataFusionError {
-    DataFusionError::Internal(problem.to_owned())
 }

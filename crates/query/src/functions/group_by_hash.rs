@@ -9,7 +9,7 @@ use arrow_array::builder::{ArrayBuilder, StringViewBuilder};
 use arrow_array::{Array, ArrayRef, BooleanArray, Decimal128Array, StringViewArray};
 use arrow_schema::DataType;
 use datafusion::common::tree_node::Transformed;
-use datafusion::common::{Column, DataFusionError, Result, ScalarValue};
+use datafusion::common::{Column, Result, ScalarValue};
 use datafusion::logical_expr::function::AccumulatorArgs;
 use datafusion::logical_expr::{
     Accumulator, Aggregate, AggregateUDF, AggregateUDFImpl, ColumnarValue, EmitTo, Expr,
@@ -21,6 +21,7 @@ use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::views;
+use crate::errors::internal;
 
 /// The engine's type of numbers that is as long as a hash.
 pub(crate) const HASH: DataType = DataType::Decimal128(38, 0);
@@ -267,10 +268,6 @@ impl Accumulator for OneText {
     fn size(&self) -> usize {
         size_of_val(self) + self.0.as_ref().map_or(0, String::capacity)
     }
-}
-
-fn internal(problem: &str) -> DataFusionError {
-    DataFusionError::Internal(problem.to_owned())
 }
 
 #[cfg(test)]

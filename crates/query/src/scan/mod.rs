@@ -29,6 +29,7 @@ use self::newest::NewestExec;
 pub(crate) use self::predicate::{MatchCache, Predicate};
 pub(crate) use self::row_set::Rows;
 pub(crate) use self::rows::joined;
+use self::search::Sought;
 use self::unit::{Part, Reading, Unit};
 use crate::deletes;
 use crate::pruning::{self, Condition};
@@ -94,13 +95,16 @@ impl SegmentScan {
         asked: &Asked<'_>,
         first: First,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let parts = self.parts(segments, asked).await?;
-        let in_memory = Predicate::new(asked.state, asked.filters, asked.schema)?;
-        let reading = self.reading(asked)?;
-        let threads = asked.threads();
-        let range = asked.range;
-        let plan = NewestExec::new(reading, first, range, memory, in_memory, parts, threads);
-        Ok(Arc::new(plan))
+        let sought = Sought {
+            parts: self.parts(segments, asked).await?,
+            in_memory: Predicate::new(asked.state, asked.filters, asked.schema)?,
+            reading: self.reading(asked)?,
+            range: asked.range,
+            threads: asked.threads(),
+            first,
+            memory,
+        };
+        Ok(Arc::new(NewestExec::new(sought)))
     }
 
     fn reading(&self, asked: &Asked<'_>) -> Result<Reading> {

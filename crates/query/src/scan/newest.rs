@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
 use datafusion::common::Result;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -14,51 +13,28 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
 };
 use futures::{StreamExt, TryStreamExt};
-use logmill_model::TimeRange;
 
 use super::exec::describe;
-use super::predicate::Predicate;
-use super::search::Search;
-use super::unit::{Part, Reading};
+use super::search::{Search, Sought};
 use crate::records::First;
 
 /// Reads the first records in the order of time, and gives them in none.
 #[derive(Debug)]
 pub(crate) struct NewestExec {
-    reading: Reading,
-    first: First,
-    range: TimeRange,
-    memory: Vec<RecordBatch>,
-    in_memory: Option<Arc<Predicate>>,
-    parts: Vec<Arc<Part>>,
-    threads: usize,
+    sought: Sought,
     properties: Arc<PlanProperties>,
 }
 
 impl NewestExec {
-    pub(crate) fn new(
-        reading: Reading,
-        first: First,
-        range: TimeRange,
-        memory: Vec<RecordBatch>,
-        in_memory: Option<Arc<Predicate>>,
-        parts: Vec<Arc<Part>>,
-        threads: usize,
-    ) -> Self {
+    pub(super) fn new(sought: Sought) -> Self {
         let properties = PlanProperties::new(
-            EquivalenceProperties::new(reading.schema.clone()),
+            EquivalenceProperties::new(sought.reading.schema.clone()),
             Partitioning::UnknownPartitioning(1),
             EmissionType::Final,
             Boundedness::Bounded,
         );
         Self {
-            reading,
-            first,
-            range,
-            memory,
-            in_memory,
-            parts,
-            threads,
+            sought,
             properties: Arc::new(properties),
         }
     }
@@ -66,13 +42,13 @@ impl NewestExec {
 
 impl DisplayAs for NewestExec {
     fn fmt_as(&self, _kind: DisplayFormatType, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let First { order, rows } = self.first;
+        let First { order, rows } = self.sought.first;
         write!(
             out,
             "NewestExec: order={order:?}, rows={rows}, memory={}, ",
-            self.memory.len()
+            self.sought.memory.len()
         )?;
-        describe(&self.parts, &self.reading.schema, out)
+        describe(&self.sought.parts, &self.sought.reading.schema, out)
     }
 }
 
@@ -108,18 +84,10 @@ impl ExecutionPlan for NewestExec {
         _partition: usize,
         _context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
-        let search = Search::new(
-            self.reading.clone(),
-            self.first,
-            self.range,
-            self.memory.clone(),
-            self.in_memory.clone(),
-            self.parts.clone(),
-            self.threads,
-        );
+        let search = Search::new(self.sought.clone());
         let batches = futures::stream::once(search.run());
         let batches = batches.map_ok(|batches| futures::stream::iter(batches).map(Ok));
-        let schema = self.reading.schema.clone();
+        let schema = self.sought.reading.schema.clone();
         Ok(Box::pin(RecordBatchStreamAdapter::new(
             schema,
             batches.try_flatten(),

@@ -89,17 +89,24 @@ struct Found {
     block: Option<Option<RecordBatch>>,
 }
 
+/// Which first records are looked for, and where.
+#[derive(Clone, Debug)]
+pub(super) struct Sought {
+    pub(super) reading: Reading,
+    pub(super) first: First,
+    pub(super) range: TimeRange,
+    pub(super) memory: Vec<RecordBatch>,
+    pub(super) in_memory: Option<Arc<Predicate>>,
+    pub(super) parts: Vec<Arc<Part>>,
+    /// One at least.
+    pub(super) threads: usize,
+}
+
 /// A search for the first records.
 pub(super) struct Search {
-    reading: Reading,
-    first: First,
-    range: TimeRange,
-    memory: Vec<RecordBatch>,
-    in_memory: Option<Arc<Predicate>>,
-    parts: Vec<Arc<Part>>,
+    sought: Sought,
     /// Each with the place of its part.
     units: Vec<(usize, Unit)>,
-    threads: usize,
     /// Newest records of parts, as far as they were read.
     blocks: BTreeMap<usize, RecordBatch>,
     /// Parts whose newest records cannot be read.
@@ -107,26 +114,12 @@ pub(super) struct Search {
 }
 
 impl Search {
-    pub(super) fn new(
-        reading: Reading,
-        first: First,
-        range: TimeRange,
-        memory: Vec<RecordBatch>,
-        in_memory: Option<Arc<Predicate>>,
-        parts: Vec<Arc<Part>>,
-        threads: usize,
-    ) -> Self {
-        let units = parts.iter().enumerate();
+    pub(super) fn new(sought: Sought) -> Self {
+        let units = sought.parts.iter().enumerate();
         let units = units.flat_map(|(at, part)| part.units().map(move |unit| (at, unit)));
         Self {
             units: units.collect(),
-            reading,
-            first,
-            range,
-            memory,
-            in_memory,
-            parts,
-            threads: threads.max(1),
+            sought,
             blocks: BTreeMap::new(),
             unreadable: BTreeSet::new(),
         }
@@ -149,7 +142,7 @@ impl Search {
         for (source, mut rows) in rows {
             rows.sort_unstable();
             match source {
-                Source::Memory(at) => batches.extend(self.taken(self.memory.get(at), rows)?),
+                Source::Memory(at) => batches.extend(self.taken(self.sought.memory.get(at), rows)?),
                 Source::Newest(part) => batches.extend(self.taken(self.blocks.get(&part), rows)?),
                 Source::Unit(unit) => {
                     if let Some((_, unit)) = self.units.get(unit) {
@@ -158,13 +151,13 @@ impl Search {
                 }
             }
         }
-        batches.extend(read_rows(in_units, &self.reading, self.threads).await?);
+        batches.extend(read_rows(in_units, &self.sought.reading, self.sought.threads).await?);
         Ok(batches)
     }
 
     /// The wanted records; none when a block could not be read without which they are not known.
     async fn hits(&mut self) -> Result<Option<Vec<Hit>>> {
-        let wanted = self.first.rows;
+        let wanted = self.sought.first.rows;
         let candidates = self.candidates()?;
         let mut candidates = candidates.as_slice();
         let mut best = BinaryHeap::with_capacity(wanted.min(1 << 14) + 1);
@@ -181,11 +174,11 @@ impl Search {
                 .take_while(|candidate| candidate.is_cheap());
             let round = match cheap.count() {
                 0 => {
-                    let round = candidates.len().min(self.threads * at_once);
+                    let round = candidates.len().min(self.sought.threads * at_once);
                     at_once = (at_once * 2).min(*GRANULES.end());
                     round
                 }
-                cheap => cheap.min(self.threads),
+                cheap => cheap.min(self.sought.threads),
             };
             let (now, later) = candidates.split_at(round);
             candidates = later;
@@ -211,30 +204,30 @@ impl Search {
 
     /// The time that all records of a part's block are newer than, where the block is of use.
     fn block_after(&self, part: usize) -> Option<i64> {
-        if self.first.order != Order::Desc || self.unreadable.contains(&part) {
+        if self.sought.first.order != Order::Desc || self.unreadable.contains(&part) {
             return None;
         }
-        let part = self.parts.get(part)?;
+        let part = self.sought.parts.get(part)?;
         let granules = part.granules.len();
         if granules <= PRUNED_GRANULES && granules < part.segment.granules() {
             return None;
         }
         let after_ns = part.segment.newest_after_ns()?;
-        (after_ns < self.range.end_ns).then_some(after_ns)
+        (after_ns < self.sought.range.end_ns).then_some(after_ns)
     }
 
     /// All there is, the most promising first.
     fn candidates(&self) -> Result<Vec<Candidate>> {
-        let order = self.first.order;
+        let order = self.sought.first.order;
         let mut candidates = Vec::new();
-        for (at, batch) in self.memory.iter().enumerate() {
+        for (at, batch) in self.sought.memory.iter().enumerate() {
             let ranks = times_of(batch)?.iter().map(|time| rank(order, *time));
             if let Some(best) = ranks.max() {
                 let place = Place::Memory(at);
                 candidates.push(Candidate { best, place });
             }
         }
-        for (at, part) in self.parts.iter().enumerate() {
+        for (at, part) in self.sought.parts.iter().enumerate() {
             if self.block_after(at).is_some() {
                 candidates.push(Candidate {
                     best: rank(order, part.handle.row().max_timestamp_ns),
@@ -279,7 +272,7 @@ impl Search {
         places: &[Candidate],
         worst: Option<Rank>,
     ) -> Result<Option<Vec<Hit>>> {
-        let order = self.first.order;
+        let order = self.sought.first.order;
         let mut hits = Vec::new();
         let mut granules: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
         let mut tasks = JoinSet::new();
@@ -287,8 +280,8 @@ impl Search {
             match candidate.place {
                 Place::Memory(at) => hits.extend(self.in_batch(at, worst)?),
                 Place::Newest(at) => {
-                    if let Some(part) = self.parts.get(at).cloned() {
-                        let reading = self.reading.clone();
+                    if let Some(part) = self.sought.parts.get(at).cloned() {
+                        let reading = self.sought.reading.clone();
                         tasks.spawn(async move { newest(at, &part, &reading, worst).await });
                     }
                 }
@@ -297,7 +290,7 @@ impl Search {
         }
         // So many to a task that every thread gets some.
         let all: usize = granules.values().map(Vec::len).sum();
-        let most = all.div_ceil(self.threads).max(1);
+        let most = all.div_ceil(self.sought.threads).max(1);
         for (at, mut granules) in granules {
             let Some((part, unit)) = self.units.get(at) else {
                 continue;
@@ -307,7 +300,7 @@ impl Search {
             for granules in granules.chunks(most) {
                 let mut some = GranuleSet::none(unit.part.segment.granules());
                 granules.iter().for_each(|granule| some.insert(*granule));
-                let (unit, reading) = (unit.clone(), self.reading.clone());
+                let (unit, reading) = (unit.clone(), self.sought.reading.clone());
                 tasks.spawn(async move {
                     let mut hits = ranks(&unit, some, &reading, order, worst).await?;
                     if let Some(elsewhere) = elsewhere {
@@ -345,10 +338,15 @@ impl Search {
     }
 
     fn in_batch(&self, at: usize, worst: Option<Rank>) -> Result<Vec<Hit>> {
-        let Some(batch) = self.memory.get(at) else {
+        let Some(batch) = self.sought.memory.get(at) else {
             return Ok(Vec::new());
         };
-        let found = matching(batch, self.in_memory.as_deref(), self.first.order, worst)?;
+        let found = matching(
+            batch,
+            self.sought.in_memory.as_deref(),
+            self.sought.first.order,
+            worst,
+        )?;
         let source = Source::Memory(at);
         let hits = found.into_iter();
         Ok(hits.map(|(rank, row)| Hit { rank, source, row }).collect())
@@ -360,7 +358,7 @@ impl Search {
             return Ok(None);
         };
         let taken = arrow_select::take::take_record_batch(batch, &UInt32Array::from(rows))?;
-        adapted(&taken, &self.reading.schema).map(Some)
+        adapted(&taken, &self.sought.reading.schema).map(Some)
     }
 }
 

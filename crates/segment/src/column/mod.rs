@@ -91,11 +91,6 @@ fn fault(column: &str, what: &str) -> Error {
 }
 
 impl ColumnChunk<'_> {
-    /// Whether the values are texts.
-    pub fn is_text(&self) -> bool {
-        self.values == Values::Text
-    }
-
     /// Where the dictionary is in the file, if there is one.
     pub fn dictionary_range(&self) -> Option<Range<u64>> {
         self.chunk.dictionary_page_offset()?;

@@ -151,9 +151,9 @@ fn assert_same_by_page(bytes: &Bytes) {
             let read = column.page(page, &part(bytes, range)).unwrap();
             assert_eq!(read.rows(), batch.num_rows());
             let array = column.array(&read, dictionary.as_ref()).unwrap();
-            let kind = match column.is_text() {
-                true => &DataType::Utf8View,
-                false => field.data_type(),
+            let kind = match ColumnType::of(field) {
+                Some(ColumnType::String) => &DataType::Utf8View,
+                _ => field.data_type(),
             };
             let expected = logmill_schema::promote(expected, field.name(), kind).unwrap();
             assert_eq!(&array, &expected, "{} of page {page}", field.name());
